@@ -22,6 +22,10 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of the task, the number of items done and the total."""
 
 
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+"""The arrays of `ImageArrays`, in order."""
+
+
 @dataclass(frozen=True)
 class ImageArrays:
     """A training set and a test set of images, all of one size."""
@@ -59,7 +63,7 @@ class ImageArrays:
 
     def _fingerprint_of_arrays(self) -> str:
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+        for array in (getattr(self, name) for name in ARRAYS):
             little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
             digest.update(f"{little.shape}".encode())
             digest.update(little.data)

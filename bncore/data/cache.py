@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from bncore.data.arrays import DataError, ImageArrays
+from bncore.data.arrays import ARRAYS, DataError, ImageArrays
 from bncore.plain_files import open_plain
 
 
@@ -51,14 +51,7 @@ def store(name: str, arrays: ImageArrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(
-                file,
-                train_images=arrays.train_images,
-                train_labels=arrays.train_labels,
-                test_images=arrays.test_images,
-                test_labels=arrays.test_labels,
-                classes=np.array(arrays.classes),
-            )
+            np.savez(file, **{name: getattr(arrays, name) for name in (*ARRAYS, "classes")})
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -75,12 +68,7 @@ def recall(name: str) -> ImageArrays | None:
     try:
         # Opened here because np.load leaves the file of a broken archive open.
         with open_plain(path) as file, np.load(file, allow_pickle=False) as stored:
-            return ImageArrays(
-                stored["train_images"],
-                stored["train_labels"],
-                stored["test_images"],
-                stored["test_labels"],
-                tuple(map(str, stored["classes"])),
-            )
+            images_and_labels = {name: stored[name] for name in ARRAYS}
+            return ImageArrays(**images_and_labels, classes=tuple(map(str, stored["classes"])))
     except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile):
         return None
