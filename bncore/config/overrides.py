@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from bncore.config.errors import Problem, SpecError, did_you_mean
 from bncore.config.fields import Path, accepted_at, dotted, leaves, owners_of, tables_at
@@ -102,18 +103,14 @@ def parse_override(text: str, file: str = "--set") -> tuple[Override, ...]:
 
 def accepts(path: Path, value: Any) -> bool:
     """Whether the field at `path` accepts `value` by itself; whether it fits the rest is checked by `Spec`."""
-    return any(_accepts(model, path[-1], value) for model in owners_of(path))
+    return not all(_errors(model, path[-1], value) for model in owners_of(path))
 
 
 def accepted(path: Path, value: Any) -> str:
     """Description of what the field accepts: its validator's own text if it has one, else its type and bounds."""
-    model = owners_of(path)[0]
-    try:
-        model.model_validate({path[-1]: value})
-    except ValidationError as error:
-        for detail in error.errors():
-            if detail["type"] == "value_error" and detail["loc"][:1] == (path[-1],):
-                return str(detail["ctx"]["error"]).removeprefix("expected ")
+    for error in _errors(owners_of(path)[0], path[-1], value):
+        if error["type"] == "value_error":
+            return str(error["ctx"]["error"]).removeprefix("expected ")
     return accepted_at(path, value=value)
 
 
@@ -152,12 +149,13 @@ def _toml(literal: str) -> Iterator[Any]:
         return
 
 
-def _accepts(model: type[BaseModel], key: str, value: Any) -> bool:
+def _errors(model: type[BaseModel], key: str, value: Any) -> list[ErrorDetails]:
+    """What is wrong with `value` for a field, whatever the others are."""
     try:
         model.model_validate({key: value})
     except ValidationError as error:
-        return not any(detail["loc"][:1] == (key,) for detail in error.errors())
-    return True
+        return [detail for detail in error.errors() if detail["loc"][:1] == (key,)]
+    return []
 
 
 def suggestion(name: str, more: Sequence[str] = ()) -> str:
