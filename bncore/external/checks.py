@@ -149,7 +149,7 @@ def _tensor_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
     for name, tensor in tensors.items():
         if type(tensor).__name__ == "DTensor":
             yield f"model: {name} is spread over processes; {WHOLE}"
-        if tensor.is_floating_point() and tensor.dtype not in PRECISIONS:
+        if (tensor.is_floating_point() or tensor.requires_grad) and tensor.dtype not in PRECISIONS:
             dtype = str(tensor.dtype).removeprefix("torch.")
             yield (
                 f"model: {name} is {dtype}; expected float32 or float64: gradients' differences would be rounding"

@@ -151,6 +151,8 @@ class IcsProbe(Probe):
 
     def _chosen(self, view: StepView) -> list[int]:
         count = len(view.weights)
+        if not count:
+            raise ValueError("probes.ics: no layers; expected a parameter of two or more dimensions")
         if self._layers and self._layers[-1] > count:
             raise ValueError(f"probes.ics.layers: {self._layers[-1]}; expected numbers from 1 to {count}")
         chosen = [n - 1 for n in self._layers or range(1, count + 1)]

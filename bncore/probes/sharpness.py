@@ -95,7 +95,7 @@ class SharpnessProbe(Probe):
         - `stability_threshold`, the curvature above which the optimizer's updates of a quadratic become unstable
           (nan if no eigenvalue of the Hessian decides that), and `two_over_lr`, its value for gradient descent;
         - `gradient_curvature`;
-        - `layers`, their numbers, and the fields of `layer_lengths`.
+        - `layers`, their numbers, and the fields of `layer_lengths`, if there are layers.
         """
         iterations, tolerance = self._settings.iterations, self._settings.tolerance
         top = top_eigenvector(view, iterations=iterations, tolerance=tolerance, start=self._warm)
@@ -109,7 +109,7 @@ class SharpnessProbe(Probe):
             "two_over_lr": 2 / view.lr if view.lr else np.inf,
             "stability_threshold": view.stability_threshold,
             "layers": list(range(1, len(view.weights) + 1)),
-            **in_precision_of(view, layer_lengths(view)),
+            **(in_precision_of(view, layer_lengths(view)) if view.weights else {}),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -48,6 +48,17 @@ class Own(nn.Module):
         return self.last(x @ self.table)  # type: ignore[no-any-return]
 
 
+class Vector(nn.Module):
+    """No weight at all: its parameter has one dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slopes = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.slopes  # type: ignore[no-any-return]
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -186,3 +197,23 @@ def test_a_wrapped_optimizer_is_that_which_makes_the_updates(tmp_path: Path) -> 
         step.record(loss)
     (event,) = of_type(read_events(tmp_path / "run" / "journal.jsonl"), "step")
     assert (event["loss"], event["lr"]) == (loss.item(), 0.1)
+
+
+def test_a_network_without_layers_has_a_sharpness_and_no_ics(tmp_path: Path) -> None:
+    net = Vector().double()
+    optimizer, x = torch.optim.SGD(net.parameters(), lr=0.1), torch.randn(8, 4, dtype=torch.float64)
+    probes = {"ics": {"every": 1}, "sharpness": {"every": 1}}
+    with (
+        pytest.warns(RuntimeWarning, match="no layers; expected a parameter of two or more dimensions"),
+        bncore.observe(
+            net, optimizer, loss_of=lambda net, x: net(x).square().mean(), run=tmp_path / "run", probes=probes
+        ) as watch,
+        watch.step(x),
+    ):
+        net(x).square().mean().backward()
+        optimizer.step()
+    events = read_events(tmp_path / "run" / "journal.jsonl")
+    (event,) = of_type(events, "probe", "sharpness")
+    largest = torch.linalg.eigvalsh(2 * x.T @ x / len(x))[-1].item()
+    assert event["eigenvalue"] == pytest.approx(largest, rel=1e-3)
+    assert [e["name"] for e in of_type(events, "probe_failed")] == ["ics"]
