@@ -376,7 +376,7 @@ def test_models_and_optimizers_that_cannot_be_observed_are_refused(tmp_path: Pat
         net, "updates none of the model's parameters", tmp_path, torch.optim.SGD(mlp().parameters(), lr=0.1)
     )
     refused(mlp().bfloat16(), r"model: 0\.weight is bfloat16; expected float32 or float64", tmp_path)
-    refused(mlp().to(torch.cfloat), r"model: 0\.weight is complex64; expected float32 or", tmp_path)
+    refused(nn.Linear(3, 2, dtype=torch.cfloat), "model: weight is complex64; expected float32 or", tmp_path)
     lazy = nn.LazyLinear(2)
     refused(lazy, "model: weight has no shape yet", tmp_path, torch.optim.SGD(net.parameters(), lr=0.1))
     refused("net", "model: str; expected a torch.nn.Module", tmp_path, "sgd")
