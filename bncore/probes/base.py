@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +31,10 @@ class Probe(Protocol):
                 measurement, not the training.
         """
         ...
+
+    def task(self, view: StepView) -> Measurement | None:
+        """The work that `measure` does, in two halves; None: it cannot be captured in a graph."""
+        return None
 
     def reduce_memory(self) -> bool:
         """Use less memory from now on; return whether that is possible."""
@@ -72,15 +76,6 @@ class Measurement:
     def done(self) -> dict[str, Any]:
         """Run both halves."""
         return self.finish(self.compute(self.view, self.given))
-
-
-@runtime_checkable
-class GraphCapturable(Protocol):
-    """A probe whose measurement can be captured in a graph."""
-
-    def task(self, view: StepView) -> Measurement:
-        """The work that `measure` does."""
-        ...
 
 
 def require_finite(what: str, tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bncore.nets.noise import NoiseInPlace
-from bncore.probes.base import Found, GraphCapturable, Measurement, Probe
+from bncore.probes.base import Found, Measurement, Probe
 from bncore.probes.view import StepView
 from bncore.recorder import CaptureRefused, GraphCache, Recorder, first_line, same_to_the_bit
 
@@ -63,9 +63,9 @@ class ProbeGraphs:
 
     def measure(self, name: str, probe: Probe, view: StepView) -> dict[str, Any]:
         """Same as `probe.measure`, with bitwise equal fields."""
-        if self._recorder is None or not isinstance(probe, GraphCapturable):
+        task = None if self._recorder is None else probe.task(view)
+        if self._recorder is None or task is None:
             return probe.measure(view)
-        task = probe.task(view)
         key = (name, task.key, *_shapes(task))
         graph = self._kept.get(key)
         if graph is not None and graph.fill(task):
