@@ -162,6 +162,7 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
     for name, value, accepted in (
         ("check", check, ("report", "strict")),
         ("on_error", on_error, ("warn", "raise")),
+        ("batch", batch, ("local", "global")),
     ):
         if value not in accepted:
             raise ObserveError(f"{name}: {value!r}; expected {' or '.join(map(repr, accepted))}")
@@ -205,20 +206,16 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
 
 def _loss(loss_fn: Criterion | None, loss_of: BatchLoss | None) -> tuple[str, BatchLoss]:
     """Name of the loss, and the loss as a function of model and batch."""
-    given = [one for one in (loss_fn, loss_of) if one is not None]
-    if len(given) != 1 or not callable(given[0]):
+    given = loss_of if loss_fn is None else loss_fn
+    if (loss_fn is None) == (loss_of is None) or not callable(given):
         raise ObserveError("loss: expected either loss_of(model, batch) or loss_fn(outputs, targets)")
-    name = str(getattr(given[0], "__qualname__", None) or type(given[0]).__name__)
-    if loss_of is not None:
-        return name, loss_of
-    assert loss_fn is not None
-    criterion = loss_fn
 
     def of_outputs(model: nn.Module, batch: Any) -> Tensor:
         inputs, targets = batch
-        return criterion(model(inputs), targets)
+        return given(model(inputs), targets)
 
-    return name, of_outputs
+    name = str(getattr(given, "__qualname__", None) or type(given).__name__)
+    return name, of_outputs if loss_of is None else loss_of
 
 
 def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -195,9 +195,11 @@ def test_an_evaluation_or_a_log_of_no_number_is_told_and_the_probes_stay(tmp_pat
     assert of_type(events, "probe") and not of_type(events, "warning")
 
 
-def test_tags_and_config_of_another_kind_are_refused_before_the_run(tmp_path: Path) -> None:
+def test_options_of_another_kind_are_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="tags = 'baseline': expected a list, each text"):
         observed(tmp_path / "run", tags="baseline")
+    with pytest.raises(ObserveError, match="batch: 'globl'; expected 'local' or 'global'"):
+        observed(tmp_path / "run", batch="globl")
     with pytest.raises(ObserveError, match=r"config: Namespace; expected a mapping, such as vars\(args\)"):
         observed(tmp_path / "run", config=Namespace(width=3))
 
