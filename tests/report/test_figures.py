@@ -11,11 +11,15 @@ import pytest
 
 from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.follow.groups import groups_of
+from bncore.follow.run_view import RunView
 from bncore.report.comparison_group import Presentation
 from bncore.report.document import report
 from bncore.report.render import panel_svg, picture_svg, power, save_pictures
-from bncore.report.report_run import gather
+from bncore.report.report_run import ReportRun, gather
+from bncore.report.series import ridges_of
+from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
+from bncore.store.paths import RunDir
 from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
@@ -54,6 +58,15 @@ def test_a_layer_that_is_not_there_is_replaced_by_one_at_the_same_depth_and_name
     titles = [plot.title for plot in pictures(tmp_path, NONE, BATCH)["fig3a"].panels]
     assert "ICS cos(G, G′), layer 1 (for the paper's 5)" in titles
     assert "ICS cos(G, G′), layer 2 (for the paper's 10)" in titles
+
+
+def test_a_distribution_over_very_many_bins_is_drawn() -> None:
+    counts = {"layers": [1], "counts": [[3] * 4096], "bin_low": [0.0], "bin_width": [0.5]}
+    columns = Columns()
+    columns.add([{"type": "probe", "name": "activations", "step": 0} | counts], in_front=False)
+    run = ReportRun(RunView(RunDir(Path("made")), "finished", None, columns))
+    (ridge,) = ridges_of(run, 0, 1)
+    assert (ridge.edges[0], ridge.edges[-1]) == (0.0, 2048.0)
 
 
 def test_seeds_are_drawn_as_their_mean_in_its_band_or_each_by_itself(tmp_path: Path) -> None:
