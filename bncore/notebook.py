@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bncore.aggregate import BANDS
 from bncore.config.errors import did_you_mean
+from bncore.config.fields import dotted, leaves
 from bncore.config.measure import Band
+from bncore.config.overrides import ALIASES, suggestion
 from bncore.figure import ChartData, LegendEntry, Picture, variant_styles
-from bncore.follow.groups import Group, group_curves, groups_of
+from bncore.follow.groups import VARIANT, Group, group_curves, groups_of
 from bncore.follow.run_view import RunFollower, RunView
 from bncore.launch.slurm.state import Queue
 from bncore.measures import MEASURES, measure_of
@@ -116,11 +119,19 @@ class Sweep:
             single_runs: draw each run separately.
 
         Raises:
-            KeyError: there is no such measure or layer; the message lists what exists.
+            KeyError: there is no such measure, layer, setting or band; the message says what is meant or exists.
         """
+        if band not in BANDS:
+            raise KeyError(f"{band}: no such band; expected one of {', '.join(BANDS)}")
+        paths = {name: ALIASES.get(name, name) for name in by}
+        for name, path in paths.items():
+            if path not in (VARIANT, *map(dotted, leaves())):
+                raise KeyError(f"{name}: no such setting{suggestion(name, [VARIANT])}")
         views = _views(self.sweep.runs())
         alone = tuple(Group(view.name, view.style, (view,)) for view in views)
-        return _figure(alone if single_runs else groups_of(views, tuple(by)), measure, layer, band)
+        return _figure(
+            alone if single_runs else groups_of(views, tuple(paths.values())), measure, layer, band
+        )
 
     def _repr_html_(self) -> str:
         return _table(_views(self.sweep.runs()))

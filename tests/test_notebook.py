@@ -82,6 +82,18 @@ def test_an_unknown_measure_names_all_and_the_nearest(sweep: Sweep, key: str, me
         sweep["none-s0"].plot(key)
 
 
+def test_an_unknown_setting_or_band_is_refused(sweep: Sweep) -> None:
+    with pytest.raises(KeyError, match=r"optim\.lrr: no such setting \(did you mean 'optim\.lr'\?\)"):
+        sweep.plot(by=("optim.lrr",))
+    with pytest.raises(KeyError, match="rnge: no such band; expected one of interval, range, "):
+        sweep.plot(band="rnge")  # type: ignore[arg-type]
+
+
+def test_a_setting_may_be_named_by_its_alias(sweep: Sweep) -> None:
+    legends = [sweep.plot(by=by).legends[0].get_texts() for by in (["norm"], ["norm.kind"])]
+    assert [text.get_text() for text in legends[0]] == [text.get_text() for text in legends[1]]
+
+
 def test_a_notebook_shows_runs_and_figures(sweep: Sweep) -> None:
     table = sweep._repr_html_()
     assert re.findall(r"<tr><td>([^<]+)</td>", table) == list(RUNS)
