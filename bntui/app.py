@@ -13,7 +13,7 @@ from rich.terminal_theme import TerminalTheme
 from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.filter import DimFilter
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -72,6 +72,13 @@ def darkened(theme: TerminalTheme) -> TerminalTheme:
     colors = [theme.ansi_colors[number] for number in range(16)]
     dark = [(7 * red // 10, 7 * green // 10, 7 * blue // 10) for red, green, blue in colors]
     return TerminalTheme(theme.background_color, theme.foreground_color, dark[:8], dark[8:])
+
+
+class Palette(CommandPalette):
+    """The command palette; ignores PageUp and PageDown until its list is laid out: Textual 8.2.8 fails on them."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "command_list" or bool(self.query_one(CommandList).scrollable_content_region)
 
 
 class Explorer(App[None]):
@@ -260,6 +267,10 @@ class Explorer(App[None]):
     def action_go_back(self) -> None:
         if isinstance(self.screen, Page):
             self.screen.go_back()
+
+    def action_command_palette(self) -> None:
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
         if not isinstance(self.screen, Help):
