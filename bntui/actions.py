@@ -132,7 +132,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("layer(1)", "right_square_bracket", "layer", "The next layer", RUNS, 3),
     Action("layer_at", "number_sign", "layer", "Enter the number of a layer", RUNS),
     Action("copy('reading')", "Y", "copy", "Copy the readings at the crosshair as a table", RUNS),
-    Action("copy('path')", "", "copy path", "Copy the selected run's path", RUNS),
+    Action("copy('path')", "", "copy path", "Copy the path of the run, or of each run of the group", RUNS),
     Action("copy('resume')", "", "copy resume command", "Copy the command that resumes the run or group", RUNS),
     Action("copy('table')", "", "copy table", "Copy the runs and their newest values as a table (TSV)", RUNS),
     Action("playback_speed(0.5)", "left_curly_bracket", "speed", "Half or twice the playback speed", RUNS, 1),

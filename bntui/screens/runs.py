@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from bncore.config.errors import escape_control
 from bncore.figure import Span
 from bncore.follow.groups import styles_of
 from bncore.follow.run_view import RunView
@@ -316,21 +317,22 @@ class RunsPage(SteeringPage):
         text = self._copied(what)
         if text:
             self.app.copy_to_clipboard(text)
-        first, *more = text.splitlines() or ("",)
-        copied = f"{len(more)} rows" if more else first
+        count = text.count("\n")
+        several = f"{count + 1} paths" if what == "path" else f"{count} rows"
+        copied = several if count else escape_control(text)
         nothing = f"nothing to copy: {self.context.key('charts.crosshair')} shows the crosshair"
         self.notice(f"sent to the terminal's clipboard: {copied}" if text else nothing)
 
     def _copied(self, what: str) -> str:
-        run = self.selection.run(self.snapshot) if self.snapshot else None
         group = self.selection.group(self.groups)
+        paths = [str(view.run.path) for view in group.runs] if group is not None else []
         match what:
             case "reading":
                 return self.reading()
-            case "path" if run is not None:
-                return str(run.run.path)
-            case "resume" if group is not None:
-                return f"bnrun resume {shlex.join(str(view.run.path) for view in group.runs)}"
+            case "path":
+                return "\n".join(paths)
+            case "resume" if paths:
+                return f"bnrun resume {shlex.join(paths)}"
             case "table" if self.runs:
                 return fmt.table_of(self.runs)
         return ""

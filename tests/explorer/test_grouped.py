@@ -197,9 +197,13 @@ def test_paths_commands_and_tables_can_be_copied(sweep: SweepDir) -> None:
         page = app.screen
         assert isinstance(page, RunsPage)
         runs = [str(sweep.path / f"none-s{seed}") for seed in range(3)]
-        for what, text in (("path", runs[0]), ("resume", f"bnrun resume {' '.join(runs)}")):
+        for what, text, said in (
+            ("path", "\n".join(runs), "3 paths"),
+            ("resume", f"bnrun resume {' '.join(runs)}", "bnrun resume /"),
+        ):
             page.action_copy(what)
             assert app.clipboard == text
+            assert f"sent to the terminal's clipboard: {said}" in text_of(app)
         page.action_copy("table")
         head, *rows = (line.split("\t") for line in app.clipboard.splitlines())
         assert head[:4] == ["run", "state", "step", "loss"]

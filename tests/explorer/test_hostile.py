@@ -104,6 +104,8 @@ def test_names_titles_and_texts_are_shown_and_not_obeyed(tmp_path: Path) -> None
             for _ in names:
                 await pilot.press("down")
                 seen.append(checked_text(app))
+                app.screen.action_copy("path")  # type: ignore[attr-defined]
+                seen.append(checked_text(app))
         await pilot.press("escape", "escape")
         await until(
             pilot,
@@ -113,7 +115,7 @@ def test_names_titles_and_texts_are_shown_and_not_obeyed(tmp_path: Path) -> None
         seen.append(checked_text(app))
 
     drive(app, (160, 60), steps)
-    first = seen[len(names) - 1]
+    first = seen[2 * len(names) - 2]
     for shown in ("[bold]x", "[red]", "[@click=app.quit]here", r"\x1b[31mred\x07"):
         assert shown in first
     assert any("[bold]not bold[/bold]" in text for text in seen)
