@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,33 +20,26 @@ class RandomSnapshot:
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self._net = net
-        tensors = (*net.parameters(), *net.buffers())
-        self._tensors = {id(t): (t, t.detach().clone()) for t in tensors}
-        self._grads = {
-            name: (p.grad, None if p.grad is None else p.grad.detach().clone())
-            for name, p in net.named_parameters()
-        }
-        self._extra = {
-            name: module.get_extra_state()
-            for name, module in net.named_modules()
+        self._grads = [(p, p.grad) for p in net.parameters()]
+        grads = (grad for _, grad in self._grads if grad is not None)
+        tensors = (*net.parameters(), *net.buffers(), *grads)
+        self._tensors = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        self._extra = [
+            (module, module.get_extra_state())
+            for module in net.modules()
             if type(module).get_extra_state is not nn.Module.get_extra_state
-        }
+        ]
         self._draws = RngState.now()
 
     @torch.no_grad()
     def restore(self) -> None:
         """Restore everything bitwise, by copying."""
-        for live, then in self._tensors.values():
+        for live, then in self._tensors:
             live.copy_(then)
-        for name, parameter in self._net.named_parameters():
-            grad, then_grad = self._grads[name]
-            if grad is not None and then_grad is not None:
-                grad.copy_(then_grad)
+        for parameter, grad in self._grads:
             parameter.grad = grad
-        modules: Mapping[str, Any] = dict(self._net.named_modules())
-        for name, state in self._extra.items():
-            modules[name].set_extra_state(state)
+        for module, state in self._extra:
+            module.set_extra_state(state)
         self._draws.restore()
 
 
