@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +72,11 @@ def watched(net: nn.Module, maps: list[LayerMap]) -> Iterator[None]:
                 outputs.setdefault(own[0], name)
             last[:] = [(own[0], output, _version(output))]
 
-    handles = [m.register_forward_pre_hook(before) for m in net.modules()]
-    handles += [m.register_forward_hook(after) for m in net.modules()]
-    try:
+    with ExitStack() as hooks:
+        for module in net.modules():
+            hooks.enter_context(module.register_forward_pre_hook(before))
+            hooks.enter_context(module.register_forward_hook(after))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
     maps.append(_layer_map(net, calls, outputs))
 
 
@@ -99,12 +97,10 @@ def outputs_seen(
 
         return after
 
-    handles = [modules[name].register_forward_hook(hook(w)) for w, name in layer_map.outputs.items()]
-    try:
+    with ExitStack() as hooks:
+        for weight, name in layer_map.outputs.items():
+            hooks.enter_context(modules[name].register_forward_hook(hook(weight)))
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def units_second(module: nn.Module, output: Tensor) -> Tensor:
