@@ -216,10 +216,14 @@ class Observation(Controls):
 
     def _write_step(self, step: ObservedStep) -> None:
         if step.logged:
-            fields = _floats(loss=step.loss, accuracy=step.accuracy, lr=step.lr, grad_norm=step.grad_norm)
-            if math.isnan(step.lr):  # parameter groups with different learning rates
-                del fields["lr"]
-            self._write("step", step.step, **fields)
+            fields = {
+                "loss": step.loss,
+                "accuracy": step.accuracy,
+                "lr": None if math.isnan(step.lr) else step.lr,  # parameter groups may have different ones
+                "grad_norm": step.grad_norm,
+            }
+            known = {name: float(value) for name, value in fields.items() if value is not None}
+            self._write("step", step.step, **known)
         if step.skipped:
             self._write("skipped", step.step, reason=step.skipped)
         if step.skipped == NO_UPDATE:
@@ -361,10 +365,6 @@ class Observation(Controls):
         self._heartbeat.abandon()
         self._journal.close()
         self._ownership.release()
-
-
-def _floats(**fields: float | Tensor | None) -> dict[str, float]:
-    return {name: float(value) for name, value in fields.items() if value is not None}
 
 
 class Companion(Observation):

@@ -188,7 +188,7 @@ def observe(  # type: ignore[misc]  # an optimizer as second argument is handled
         log_every=log_every,
         probes=chosen,
         check=check,
-        batch=batch if processes.count > 1 else "",
+        batch=processes.batch,
         tags=tags if isinstance(tags, str) else tuple(tags),  # a text alone is refused
         config=dict(_flat(config or {})),
     )

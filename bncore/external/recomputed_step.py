@@ -93,10 +93,10 @@ class Recomputation:
         Raises:
             ObserveError: the step cannot be recomputed, or differs from the loop's and the check is strict.
         """
-        layer_maps, casts = [layer_map] if layer_map is not None else [], {captured.autocast.dtype} - {None}
+        layer_maps = [layer_map] if layer_map is not None else []
         looking = watched(self.net, layer_maps) if not layer_maps else nullcontext()
-        seen = autocast_seen(cast(set[torch.dtype], casts))
-        with looking, captured.autocast.region(), seen, self._traced() as forwards:
+        casts = {dtype for dtype in [captured.autocast.dtype] if dtype is not None}
+        with looking, captured.autocast.region(), autocast_seen(casts), self._traced() as forwards:
             view = self._view(captured)
         view = replace(view, layer_map=layer_maps[0], forwards=forwards)
         if layer_map is None:  # the first step
@@ -104,7 +104,7 @@ class Recomputation:
         if torch.float16 in casts:
             view = _scaled(view, captured.autocast)
         own = next(iter(captured.before.values())).dtype
-        kinds = [t for t in casts if t is not None] or [own]
+        kinds = list(casts) or [own]
         allowed = max(map(tolerance, kinds))
         recorded = None if self.processes.joined else captured.loss  # that of its own batch only
         same = fidelity(captured.grads, view.grads, recorded=recorded, loss=view.loss, allowed=allowed)
