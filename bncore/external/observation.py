@@ -41,8 +41,8 @@ KNOWN_PARTS: tuple[SectionName, ...] = ("step", "probes")
 class Observation(Controls):
     """A run that observes a training loop, as created and documented by `bncore.observe`."""
 
-    _logs = True
-    """Whether this process journals steps."""
+    _writes = True
+    """Whether this process writes the run."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Observation(Controls):
             self._optimizer,
             step=step,
             measured=ours and self._measures(step),
-            logged=ours and self._open and self._logs and step % self._described.log_every == 0,
+            logged=ours and self._open and self._writes and step % self._described.log_every == 0,
             section=self._sections("step") if ours else nullcontext(),
             done=self._finish if ours else lambda _: None,
             guard=self._guarded,
@@ -144,10 +144,8 @@ class Observation(Controls):
 
     def _write(self, kind: str, step: int, **fields: Any) -> None:
         """Journal an event."""
-        self._journal.append(kind, step, **fields)
-
-    def _write_layers(self, names: list[str]) -> None:
-        write_meta(self.run, self._described.device, names)
+        if self._writes:
+            self._journal.append(kind, step, **fields)
 
     def record_eval(
         self,
@@ -209,10 +207,8 @@ class Observation(Controls):
         if measured and (self._recomputation.strict or not step.skipped):
             with self._sections("probes"):
                 self._measure(step)
-        self._beat()
-
-    def _beat(self) -> None:
-        self._heartbeat.step = self.position
+        if self._writes:
+            self._heartbeat.step = self.position
 
     def _write_step(self, step: ObservedStep) -> None:
         if step.logged:
@@ -249,7 +245,8 @@ class Observation(Controls):
     def _describe(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
         if self._layer_map is None:
             check_layers(self._described.probes, len(recomputed.view.weights))
-            self._write_layers(recomputed.view.weights)
+            if self._writes:
+                write_meta(self.run, self._described.device, recomputed.view.weights)
         self._announce(step, recomputed)
 
     def _recomputed(self, step: ObservedStep) -> tuple[CapturedStep, RecomputedStep]:
@@ -371,7 +368,7 @@ class Companion(Observation):
     """The observation in every process but the first. It writes nothing, but takes part in measurements that all
     processes make together."""
 
-    _logs = False
+    _writes = False
 
     def __enter__(self) -> Observation:
         self._open = self._entered = True
@@ -384,15 +381,6 @@ class Companion(Observation):
 
     def _answer_requests(self, step: int) -> None:
         self._listening = self._listening and self._steering.follow(step)
-
-    def _write(self, kind: str, step: int, **fields: Any) -> None:
-        pass
-
-    def _write_layers(self, names: list[str]) -> None:
-        pass
-
-    def _beat(self) -> None:
-        pass
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         pass
