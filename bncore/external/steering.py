@@ -110,25 +110,21 @@ class Steering:
             StoreError: the run directory can no longer be written, or has another owner.
         """
         try:
-            self._before_step(step)
+            requests, self.position = self._started_requests(), step
+            while True:
+                if requests.has_due(step):
+                    self._answer(requests)
+                self._show()
+                if self.control.stopping:
+                    raise StopObserved(f"stopped by request at step {step}")
+                if self.control.may_step():
+                    self._heartbeat.set_state("running")
+                    return
+                self.journal.check_owned()
+                self._heartbeat.set_state("paused")
+                requests.wait()
         finally:
             self.peers.send(stop=self.control.stopping)
-
-    def _before_step(self, step: int) -> None:
-        requests = self._started_requests()
-        self.position = step
-        while True:
-            if requests.has_due(step):
-                self._answer(requests)
-            self._show()
-            if self.control.stopping:
-                raise StopObserved(f"stopped by request at step {step}")
-            if self.control.may_step():
-                self._heartbeat.set_state("running")
-                return
-            self.journal.check_owned()
-            self._heartbeat.set_state("paused")
-            requests.wait()
 
     def follow(self, step: int) -> bool:
         """Carry out the commands of the first process; return whether it will send more.
