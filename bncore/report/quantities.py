@@ -147,7 +147,7 @@ def log_relative_at_lr(run: ReportRun) -> MeasuredAt:
     """log10 of ||dg||/||g|| at the step length nearest the learning rate; scale-free."""
     _, multiples = rows(run, "probe:landscape", "multiples")
     steps, values = rows(run, "probe:landscape", "relative")
-    if multiples.ndim != 2 or values.ndim != 2 or not len(values):
+    if values.ndim != 2 or multiples.shape != values.shape:
         return MeasuredAt(np.empty(0), np.empty(0))
     with np.errstate(all="ignore"):
         return MeasuredAt.of(steps, np.log10(values[:, int(np.abs(np.log(multiples[-1])).argmin())]))

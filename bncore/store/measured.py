@@ -46,11 +46,11 @@ def take(
     steps, values = rows(columns, measure)
     if measure.per == "length":
         at = columns.series(measure.table, "multiples").values == multiple
-        if at.shape != values.shape:
+        if values.ndim != 2 or at.shape != values.shape:
             return EMPTY
         return Points(steps[at.any(axis=1)], values[at])
     if measure.per_layer:
-        numbers = layers_of(columns, measure)
+        numbers = numbers_of_layers(columns, measure.table, values) if values.ndim > 1 else []
         if layer not in numbers:
             return EMPTY
         values = values[:, numbers.index(layer)]

@@ -42,6 +42,17 @@ def test_the_chart_is_of_the_mean_at_each_length(tmp_path: Path, step: float | N
     assert (mean.label, mean.style) == ("none ×3", 0)
 
 
+def test_a_run_that_did_not_measure_them_does_not_count(tmp_path: Path) -> None:
+    journal = [event for event in events() if event.get("name") != "landscape"]
+    other = view_of(made_run(tmp_path / "none-s9", journal), 9)
+    views = seeds(tmp_path, [1.0, 4.0])
+    alone, mixed = (
+        group_tables(groups_of(group), "range")["probe:landscape"] for group in (views, [*views, other])
+    )
+    for name, column in alone.items():
+        np.testing.assert_array_equal(mixed[name], column)
+
+
 @pytest.mark.parametrize("band", ["range", "interval"])
 def test_the_table_has_a_row_for_each_length_and_step(tmp_path: Path, band: Band) -> None:
     table = group_tables(groups_of(seeds(tmp_path, [1.0, 4.0])), band)["probe:landscape"]

@@ -10,9 +10,11 @@ import pytest
 from live.factories import SMALL, events, made_run, view_of
 
 from bncore.config.model import Optim, Spec
+from bncore.measures import MEASURES
 from bncore.report.quantities import late_reading
 from bncore.report.report_run import gather
-from bncore.store.measured import thresholds
+from bncore.store.columns import Columns
+from bncore.store.measured import take, thresholds
 from bntui.live.drawing import PanelState
 from bntui.live.panels import PANELS
 
@@ -90,3 +92,10 @@ def test_the_report_s_late_reading_is_of_that_line(
 ) -> None:
     run = made_run(tmp_path / "a-s0", journal(None, beta=beta), spec=spec)
     assert late_reading(gather([run])[0]) == share
+
+
+def test_a_share_of_what_was_not_journaled_is_no_measure() -> None:
+    columns = Columns()
+    event = {"type": "probe", "name": "theory", "step": 0, "layers": [1, 2], "worst_actual": [1.0, 2.0]}
+    columns.add([event], in_front=False)
+    assert len(take(columns, MEASURES["theory_44"], layer=1).x) == 0
