@@ -6,6 +6,7 @@ Changes are named as in the spec: dotted paths such as ``norm.kind``, with the v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from bncore.config.check import ConfigLayer, check_spec
@@ -88,13 +89,8 @@ def changed(spec: Spec, changes: Mapping[str, Any], source: str = "request") -> 
 
 def values_at(spec: Spec, paths: Iterable[str]) -> Changes:
     """The values of `spec` at dotted paths, as in JSON."""
-    values: Changes = {}
-    for path in paths:
-        value: Any = spec
-        for key in path.split("."):
-            value = getattr(value, key)
-        values[path] = list(value) if isinstance(value, tuple) else value
-    return values
+    values = ((path, attrgetter(path)(spec)) for path in paths)
+    return {path: list(value) if isinstance(value, tuple) else value for path, value in values}
 
 
 def _not_settable(source: str, path: str, value: object) -> Problem:

@@ -54,9 +54,7 @@ class ControlTable:
 
     control: Confounder
     network: str
-    quantity: str
-    log: bool
-    """Whether the levels are the log10 of the values to show."""
+    quantity: Quantity
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Estimate | None, ...]], ...]
 
@@ -184,7 +182,7 @@ def _table(
     )
     if all(cell is None for _, row in rows for cell in row):
         return None
-    return ControlTable(control, network, quantity.name, quantity.log, columns, rows)
+    return ControlTable(control, network, quantity, columns, rows)
 
 
 def _network(spec: Spec) -> str:

@@ -176,8 +176,8 @@ def _control_json(table: ControlTable) -> dict[str, Any]:
     return {
         "control": table.control.key,
         "network": table.network,
-        "quantity": table.quantity,
-        "log10": table.log,
+        "quantity": table.quantity.name,
+        "log10": table.quantity.log,
         "levels": [
             {"row": name, "column": column, "mean": cell and cell.mean, "seeds": cell.n if cell else 0}
             for name, cells in table.rows

@@ -33,7 +33,7 @@ def test_equal_updates_stand_beside_the_optimizers_own(tmp_path: Path) -> None:
     matched = [spec.model_copy(update={"optim": Optim(lr=0.1, relative_update=0.01)}) for spec in own]
     found = tables(*own, *matched, folder=tmp_path, accuracy=0.6)
     assert {table.control.key for table in found} == {"updates"}
-    accuracy = next(table for table in found if "accuracy" in table.quantity)
+    accuracy = next(table for table in found if "accuracy" in table.quantity.name)
     assert accuracy.columns == ("as the optimizer made it", "‖ΔW‖/‖W‖ = 0.01")
     assert [name for name, _ in accuracy.rows] == ["none", "batch"]
     cell = accuracy.rows[0][1][1]

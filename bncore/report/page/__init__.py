@@ -11,6 +11,7 @@ import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bncore.aggregate import COVERAGE
+from bncore.config.check import value_at
 from bncore.config.errors import escape_control
 from bncore.config.toml import to_table
 from bncore.figure import DARK_PALETTE, DASHES, PALETTE, ChartData, Floats, LegendEntry, dash_of, values_at
@@ -138,7 +139,7 @@ def _variant_table(
 
 def _control_rows(table: ControlTable) -> Iterator[tuple[str, ...]]:
     for name, cells in table.rows:
-        levels = (_level(cell, log=table.log) for cell in cells)
+        levels = (_level(cell, log=table.quantity.log) for cell in cells)
         seeds = ("" if cell is None else f" ({cell.n} seed{'s' if cell.n > 1 else ''})" for cell in cells)
         yield name, *map(str.__add__, levels, seeds)
 
@@ -154,14 +155,11 @@ def _level(estimate: Estimate | None, *, log: bool) -> str:
 
 def _environment_of(run: ReportRun) -> Iterator[object]:
     meta = run.meta
-    versions, precision = meta.get("versions"), meta.get("precision")
     yield run.name
     yield meta.get("host", "-")
     yield meta.get("gpu") or f"{meta.get('device', '-')} {meta.get('cpu_capability', '')}"
-    yield meta.get("threads", "-")
-    yield meta.get("python", "-")
-    yield versions.get("torch", "-") if isinstance(versions, dict) else "-"
-    yield precision.get("matmul", "-") if isinstance(precision, dict) else "-"
+    for path in (("threads",), ("python",), ("versions", "torch"), ("precision", "matmul")):
+        yield value_at(meta, path) or "-"
     yield str(meta.get("revision") or "-")[:12]
     command = meta.get("command")
     yield " ".join(map(str, command)) if isinstance(command, list) else "-"
