@@ -19,6 +19,7 @@ from bncore.store.journal import read_events
 from bncore.store.lineage import read_lineage
 from bncore.store.owner import read_owner
 from bncore.store.paths import RunDir, SweepDir
+from bncore.store.reader import speaks_of
 from bncore.store.requests import halting, send_request
 from bncore.store.status import LIVE, Observer, find_stalled
 from bntui.cli.exit_codes import ExitCode
@@ -69,10 +70,10 @@ def resume(
     if not force:
         _await_orphans(runs)
     # Read before the states, which show what has been answered since.
-    halted = {run for run in runs if halting(run)}
+    may_pause = {run for run in runs if _may_pause(run)}
     seen = view_runs(runs)
     live = _without_silent([o.run for o in seen if o.state in LIVE and not force])
-    running = [o.run for o in seen if o.state == "running" and o.run in live and o.run not in halted]
+    running = [o.run for o in seen if o.state == "running" and o.run in live and o.run not in may_pause]
     tasks = waiting_tasks(seen)
     supervised = Observer().supervised
     waiting = [o.run for o in seen if o.state == "queued" and (o.run in tasks or supervised(o.run.sweep))]
@@ -103,6 +104,11 @@ def resume(
         if code > 128:  # a signal ends the whole command
             raise typer.Exit(code)
     raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.SOME_FAILED if codes else ExitCode.OK)
+
+
+def _may_pause(run: RunDir) -> bool:
+    """Whether a request that waits, or one for a number of steps, may pause a run that is running."""
+    return bool(halting(run)) or speaks_of(run.journal_file, b'"kind":"step"')
 
 
 def _by_sweep(runs: Sequence[RunDir]) -> dict[SweepDir, list[RunDir]]:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from bncore.config.change import changed
 from bncore.config.plan import Plan
-from bncore.store.commands import Pause
+from bncore.store.commands import Pause, Step
+from bncore.store.journal import encode
 from bncore.store.owner import acquire
 from bncore.store.paths import RunDir
 from bncore.store.requests import send_request, waiting
@@ -300,6 +301,10 @@ def test_resume_asks_what_is_paused_or_about_to_be(at_work: Path) -> None:
     send_request(about_to_pause, Pause())
     assert "1 run already running" in bnrun(at_work, "resume", "-w", "norm=none")[2]
     assert [request.command.kind for request in waiting(about_to_pause)] == ["pause", "resume"]
+    stepping = RunDir(at_work / "two-001" / "none-s0")
+    asked_to_step = {"seq": 0, "t": 0.0, "type": "request", "step": 20, "command": Step(count=9).model_dump()}
+    stepping.journal_file.write_bytes(encode(asked_to_step) + b"\n")
+    assert "request sent: resume" in bnrun(at_work, "resume", "two-001/none-s0")[2]
 
 
 def test_presets_are_found_by_words(tmp_path: Path) -> None:
