@@ -78,11 +78,8 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
     before = occupancy(gpus) if gpus else None
     measured: list[ConcurrentRuns] = []
     for count in _doubling(most):
-        needed = _described(before, measured, count)
-        if needed is not None:
-            yield Row(f"{count} at once", math.nan, math.nan, math.nan, needed, "")
-            break
         try:
+            _check_memory(before, measured, count)
             measured.append(_measured(plan, count, gpus, at_least_s))
         except NotMeasured as error:
             if not measured:
@@ -94,19 +91,19 @@ def bench_jobs(plan: Plan, run: str, *, most: int = 32, at_least_s: float = 20.0
             break
     best = recommended(measured)
     yield Row(
-        f"--jobs {best}",
-        best,
+        f"--jobs {best.count}",
+        best.count,
         default,
-        next(one.speed for one in measured if one.count == best) / measured[0].speed,
+        best.speed / measured[0].speed,
         f"the fewest with {WORTH:.0%} of the most steps per second; {default} is the default",
         "",
     )
 
 
-def recommended(measured: list[ConcurrentRuns]) -> int:
-    """The smallest number of concurrent runs whose speed is nearly the best."""
+def recommended(measured: list[ConcurrentRuns]) -> ConcurrentRuns:
+    """The fewest concurrent runs whose speed is nearly the best; `measured` lists fewer before more."""
     enough = WORTH * max(one.speed for one in measured)
-    return min(one.count for one in measured if one.speed >= enough)
+    return next(one for one in measured if one.speed >= enough)
 
 
 def _doubling(most: int) -> Iterator[int]:
@@ -117,14 +114,15 @@ def _doubling(most: int) -> Iterator[int]:
     yield most
 
 
-def _described(before: Occupancy | None, measured: list[ConcurrentRuns], count: int) -> str | None:
-    """Why this many runs would not fit in GPU memory, extrapolated from fewer runs; None if they fit."""
+def _check_memory(before: Occupancy | None, measured: list[ConcurrentRuns], count: int) -> None:
+    """Raise NotMeasured if so many runs, extrapolated from fewer, would not fit in GPU memory."""
     if before is None or not measured or measured[-1].gpus is None:
-        return None
+        return
     last = measured[-1].gpus
     needed = before.used + (last.used - before.used) / measured[-1].count * count
     room = (1 - SPARE) * last.total
-    return f"left out: {needed:,.0f} MiB, {last.total:,.0f} are there" if needed > room else None
+    if needed > room:
+        raise NotMeasured(f"{needed:,.0f} MiB, {last.total:,.0f} are there")
 
 
 def _row(one: ConcurrentRuns, alone: ConcurrentRuns) -> Row:

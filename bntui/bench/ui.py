@@ -87,19 +87,13 @@ def _refreshes(folder: Path, sizes: Sizes, plotext_ms: float, plotext_bytes: flo
                 computed = 1000 * (processor_s(terminal.pid) - computed)
                 byte_counts = bursts(terminal.pieces(started), TOGETHER_S)
             size = sum(byte_counts) / len(byte_counts) / 1000
-            if remote:
-                yield Row(
-                    "as under SSH: sent per refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB"
-                )
-                yield Row(
-                    "as under SSH: sent per second", sum(byte_counts) / seconds / 1000, NAN, NAN, "", "kB"
-                )
-                return
-            spent = computed / len(byte_counts)
-            yield Row("a refresh, with all around it", spent, plotext_ms, plotext_ms / spent, "<= 16 ms")
-            yield Row("sent per refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB")
-            yield Row("sent per refresh, the largest", max(byte_counts) / 1000, NAN, NAN, "", "kB")
-            yield Row("sent per second", sum(byte_counts) / seconds / 1000, NAN, NAN, "", "kB")
+            where = "as under SSH: " if remote else ""
+            if not remote:
+                spent = computed / len(byte_counts)
+                yield Row("a refresh, with all around it", spent, plotext_ms, plotext_ms / spent, "<= 16 ms")
+                yield Row("sent per refresh, the largest", max(byte_counts) / 1000, NAN, NAN, "", "kB")
+            yield Row(f"{where}sent per refresh", size, kilobytes, kilobytes / size, "<= 8 kB", "kB")
+            yield Row(f"{where}sent per second", sum(byte_counts) / seconds / 1000, NAN, NAN, "", "kB")
 
 
 def _keys(folder: Path, sizes: Sizes) -> Row:
