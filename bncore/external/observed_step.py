@@ -105,9 +105,11 @@ class ObservedStep:
     def record(self, loss: Tensor | float, *, accuracy: Tensor | float | None = None) -> None:
         """Record the step's loss, as the loss function returned it, and the share of the batch that was classified
         correctly. If called once per micro-batch, the step's loss is their weighted sum."""
-        self._guard(lambda: self._losses.append(_one_number("loss", loss)))
-        if accuracy is not None:
-            self._guard(lambda: setattr(self, "accuracy", _one_number("accuracy", accuracy)))
+        self._guard(lambda: self._record(loss, accuracy))
+
+    def _record(self, loss: Tensor | float, accuracy: Tensor | float | None) -> None:
+        self._losses.append(_one_number("loss", loss))
+        self.accuracy = None if accuracy is None else _one_number("accuracy", accuracy)
 
     @property
     def loss(self) -> float | None:
