@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -155,12 +156,7 @@ class HomePage(Page):
             self.notice("read-only: no preset can be started", "yellow")
             return
         preset = next(preset for preset in self._presets if preset.name == event.key)
-
-        def answered(options: tuple[str, ...] | None) -> None:
-            if options is not None:
-                self._start(preset.name, options)
-
-        self.app.push_screen(Start(preset), answered)
+        self.ask(Start(preset), partial(self._start, preset.name))
 
     @work(thread=True, group="starting")
     def _start(self, name: str, options: Sequence[str]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual import on
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -63,11 +61,6 @@ class MachinePage(GridPage):
         figures.show(figure_rows(fmt.palette_of(self.app), self.groups, figures.text_width))
         figures.key = str(self.selection.selected or "")
         self.pointed()
-
-    @on(Listing.Moved, "#figures")
-    def _select_clicked(self, event: Listing.Moved) -> None:
-        self.selection.selected = Path(event.key)
-        self.show_again()
 
 
 def charts_of(runs: Sequence[RunView]) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events, on
@@ -19,6 +19,8 @@ from bntui.live.snapshot import Snapshot, on_synthetic_images
 from bntui.widgets import formatting as fmt
 from bntui.widgets.filter import Filter
 from bntui.widgets.line import KeyLine, Line, Segment
+
+Answer = TypeVar("Answer")
 
 
 def heading(
@@ -222,6 +224,15 @@ class Page(Screen[None]):
         self.show_again()
         if event.done:
             self.focus_page()
+
+    def ask(self, dialog: Screen[Answer | None], use: Callable[[Answer], object]) -> None:
+        """Open a dialog and use its answer, unless it is canceled."""
+
+        def answered(answer: Answer | None) -> None:
+            if answer is not None:
+                use(answer)
+
+        self.app.push_screen(dialog, answered)
 
     def notice(self, text: str, style: str = "") -> None:
         """Show a notice in the key line."""

@@ -15,7 +15,6 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from bncore.config.errors import escape_control
-from bncore.figure import Span
 from bncore.follow.groups import styles_of
 from bncore.follow.run_view import RunView
 from bncore.report.paper import FOLDER
@@ -251,25 +250,17 @@ class RunsPage(SteeringPage):
         if chart is None:
             return
         log, now = chart.data.log_y, " ".join(map(exact, chart.view.y or ()))
-
-        def entered(answer: tuple[Span | None] | None) -> None:
-            if answer is not None:
-                chart.set_y(answer[0])
-
         title, expected = f"y range: {chart.data.title}", "smallest largest; empty: automatic"
-        self.app.push_screen(Ask(title, now, expected, lambda text: span_of(text, log=log)), entered)
+        question = Ask(title, now, expected, lambda text: span_of(text, log=log))
+        self.ask(question, lambda answer: chart.set_y(*answer))
 
     def action_go_to(self) -> None:
         plot = self._current(self._plots())
-        if plot is None:
-            return
-
-        def entered(answer: tuple[float | Span] | None) -> None:
-            if answer is not None:
-                self.call_after_refresh(plot.go_to, answer[0])  # after the plots have been aligned
-
-        expected = "5000: the crosshair goes there; 0:5000: what is shown"
-        self.app.push_screen(Ask(f"go to {plot.x_name}", "", expected, place_of), entered)
+        if plot is not None:
+            expected = "5000: the crosshair goes there; 0:5000: what is shown"
+            question = Ask(f"go to {plot.x_name}", "", expected, place_of)
+            # after the plots have been aligned
+            self.ask(question, lambda answer: self.call_after_refresh(plot.go_to, *answer))
 
     def _current(self, plots: Iterable[AnyPlot]) -> AnyPlot | None:
         """The focused plot, else the first one shown."""
@@ -301,12 +292,11 @@ class RunsPage(SteeringPage):
                 raise ValueError(f"expected a number from {numbers[0]} to {numbers[-1]} that was measured")
             return int(text)
 
-        def entered(answer: tuple[int] | None) -> None:
-            if answer is not None:
-                self.selection.layer = answer[0]
-                self.show_again()
+        def entered(answer: tuple[int]) -> None:
+            (self.selection.layer,) = answer
+            self.show_again()
 
-        self.app.push_screen(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", measured_layer), entered)
+        self.ask(Ask("layer", "", f"{numbers[0]} to {numbers[-1]}", measured_layer), entered)
 
     def _layers(self) -> list[int]:
         """Numbers of the layers measured in any run, ascending."""
@@ -344,7 +334,7 @@ class RunsPage(SteeringPage):
     def focus_page(self) -> None:
         self.set_focus(next(iter(self.query(self.FOCUS)), None), scroll_visible=False)
 
-    @on(Listing.Moved, "#runs, #readings")
+    @on(Listing.Moved, "#runs, #readings, #figures")
     def _run_clicked(self, event: Listing.Moved) -> None:
         self.selection.selected = Path(event.key)
         self.show_again()

@@ -62,12 +62,12 @@ class SweepPage(GridPage):
         runs = self.selection.shown(self.snapshot)
         choices = [by for by in _choices(runs) if len(groups_of(runs, by)) > 1]
         if choices:
-            self.app.push_screen(PickSetting("A chart for each", choices, None), self._show_facets)
+            self.ask(PickSetting("A chart for each", choices, None), self._show_facets)
         else:
             self.notice("no facets: the runs shown are of one variant", "yellow")
 
-    def _show_facets(self, by: By | None) -> None:
-        if by is None or self.snapshot is None:
+    def _show_facets(self, by: By) -> None:
+        if self.snapshot is None:
             return
         selection = self.selection
         self._layout = self._panels
@@ -113,48 +113,45 @@ class SweepPage(GridPage):
             return
         now = self.grouping.by if self.grouping else None
         choices = dict.fromkeys([*_choices(self.snapshot.runs), now or ()])
-        self.app.push_screen(PickSetting("Group by", choices, now), self._group_by)
+        self.ask(PickSetting("Group by", choices, now), self._group_by)
 
-    def _group_by(self, by: By | None) -> None:
-        if by is not None:
-            self.selection.grouped, self.selection.by = True, by
-            self._say_grouping()
+    def _group_by(self, by: By) -> None:
+        self.selection.grouped, self.selection.by = True, by
+        self._say_grouping()
 
     def _say_grouping(self) -> None:
         self.show_again()
         self.notice(title_of(self.grouping) if self.grouping else "single runs")
 
     def action_pick(self) -> None:
-        def picked(keys: tuple[str, ...] | None) -> None:
-            if keys:
-                self._leave_facets(keys, picker.matched_key)
-                remember_layout(self._experiment(), keys)
+        def picked(keys: tuple[str, ...]) -> None:
+            self._leave_facets(keys, picker.matched_key)
+            remember_layout(self._experiment(), keys)
 
         picker = Picker(self._panels, logged_keys(self.runs))
-        self.app.push_screen(picker, picked)
+        self.ask(picker, picked)
 
     def action_save_layout(self) -> None:
         selection = self.selection
         chosen = {name: getattr(selection, name) for name in ("axis", "band", "grouped", "by")}
         layout = Layout(panels=self._panels, **chosen)
 
-        def named(name: str | None) -> None:
-            if name:
-                try:
-                    save_layout(name, layout)
-                except OSError as error:
-                    self.notice(f"not saved: {error.strerror or error}", "red")
-                else:
-                    self.notice(f"saved layout {escape_control(name)}", "green")
+        def named(name: str) -> None:
+            try:
+                save_layout(name, layout)
+            except OSError as error:
+                self.notice(f"not saved: {error.strerror or error}", "red")
+            else:
+                self.notice(f"saved layout {escape_control(name)}", "green")
 
-        self.app.push_screen(SaveLayout(), named)
+        self.ask(SaveLayout(), named)
 
     def action_layouts(self) -> None:
-        self.app.push_screen(PickLayout(self.context.key("sweep.save_layout")), self._show_layout)
+        self.ask(PickLayout(self.context.key("sweep.save_layout")), self._show_layout)
 
-    def _show_layout(self, name: str | None) -> None:
-        layout = named_layouts().get(name or "")
-        if name is None or layout is None or self.snapshot is None:
+    def _show_layout(self, name: str) -> None:
+        layout = named_layouts().get(name)
+        if layout is None or self.snapshot is None:
             return
         selection, settings = self.selection, varying(self.snapshot.runs)
         selection.axis, selection.band, selection.grouped = layout.axis, layout.band, layout.grouped
