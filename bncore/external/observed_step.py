@@ -175,20 +175,17 @@ class ObservedStep:
         Raises:
             ObserveError: no batch was given, or no update was made.
         """
-        for problem in self._obstacles():
-            raise ObserveError(problem)
-        self._captured.loss = self.loss
-        return self._captured
-
-    def _obstacles(self) -> Iterator[str]:
-        """Reasons why the step cannot be recomputed."""
         if not self._captured.micro_batches:
-            yield "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
+            raise ObserveError(
+                "batch: none was given; expected watch.step(batch), or step.batch(batch) before each pass"
+            )
         if self.updates == 0:
-            yield (
+            raise ObserveError(
                 "update: none was made within the step; expected one: accumulated gradients are one step with "
                 "several batches (step.batch), and a gradient scaler skips updates"
             )
+        self._captured.loss = self.loss
+        return self._captured
 
     def oddities(self) -> Iterator[str]:
         """How the step differs from that of a plain loop; the strict check refuses any difference."""
