@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -252,7 +252,13 @@ def _whole_events(path: Path) -> tuple[list[Event], int]:
     """The journal's events, and the size of the file without a torn last line, in bytes."""
     content = read_plain(path)
     end = content.rfind(b"\n") + 1
-    return list(_decode(path, content[:end])), end
+    events = []
+    for number, line in enumerate(content[:end].splitlines(), start=1):
+        event = event_of(line)
+        if event is None:
+            raise StoreError(f"{path}: line {number} is no event: {line[:80]!r}")
+        events.append(event)
+    return events, end
 
 
 def event_of(line: bytes) -> Event | None:
@@ -267,11 +273,3 @@ def event_of(line: bytes) -> Event | None:
 def is_event(value: object) -> bool:
     """Whether a value is a dict with the fields that every event has."""
     return type(value) is dict and type(value.get("type")) is str and type(value.get("step")) is int
-
-
-def _decode(path: Path, content: bytes) -> Iterator[Event]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        event = event_of(line)
-        if event is None:
-            raise StoreError(f"{path}: line {number} is no event: {line[:80]!r}")
-        yield event

@@ -91,12 +91,21 @@ class SweepDir(OwnedDir):
     def runs(self) -> list[RunDir]:
         """The sweep's existing runs: in the order of `sweep.toml` if that is readable, then forks and others by
         name."""
+        queue = read_sweep(self).get("queue")
+        if not isinstance(queue, list) or not all(map(_is_name, queue)):
+            queue = []
+        present = sorted(path.parent.name for path in self.path.glob("*/spec.toml"))
         runs = []
-        for name in _queue(self):
+        for name in dict.fromkeys([*queue, *(name for name in present if not name.startswith("."))]):
             with suppress(OSError):  # not a valid directory name
                 if (self.path / name).is_dir():
                     runs.append(RunDir(self.path / name))
         return runs
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is the name of an entry in a directory."""
+    return isinstance(value, str) and value not in ("", ".", "..") and "/" not in value
 
 
 def read_sweep(sweep: SweepDir) -> dict[str, Any]:
@@ -138,19 +147,6 @@ def list_checkpoints(folder: Path) -> list[CheckpointFile]:
     names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     matches = [(match, folder / name) for name in names if (match := _CHECKPOINT.fullmatch(name))]
     return sorted(CheckpointFile(int(m[1]), m[2] or "", path) for m, path in matches)
-
-
-def _queue(sweep: SweepDir) -> list[str]:
-    """Names of the sweep's runs: in the order of sweep.toml, then any other run directories by name."""
-    names = read_sweep(sweep).get("queue")
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        names = []
-    if any(n in ("", ".", "..") or "/" in n for n in names):
-        names = []
-    present = sorted(
-        p.parent.name for p in sweep.path.glob("*/spec.toml") if not p.parent.name.startswith(".")
-    )
-    return [*names, *(name for name in present if name not in names)]
 
 
 def meta_of(run: RunDir) -> dict[str, Any]:

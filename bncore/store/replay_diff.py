@@ -46,19 +46,20 @@ def compare(original: RunDir, copy: RunDir) -> Agreement:
     Raises:
         StoreError: a journal cannot be read.
     """
-    mine, theirs = _events(original, REPLAYED_EVENTS), _events(copy, REPLAYED_EVENTS)
+    mine, theirs = (in_effect(read_events(run.journal_file)) for run in (original, copy))
     requests, repeated = (
-        sorted(_events(run, {"request"}), key=itemgetter("step")) for run in (original, copy)
+        sorted(_of(events, {"request"}), key=itemgetter("step")) for events in (mine, theirs)
     )
     ids = {event["id"] for event in requests}  # the replay may have requests of its own, such as a pause
-    first = _first_difference(mine, theirs)
+    first = _first_difference(_of(mine, REPLAYED_EVENTS), _of(theirs, REPLAYED_EVENTS))
     first = first or _first_difference(requests, [e for e in repeated if e["id"] in ids])
-    elsewhere = [*environment_diff(meta_of(original), meta_of(copy)), *_moved(original), *_moved(copy)]
+    moved = [*_moved(original, mine), *_moved(copy, theirs)]
+    elsewhere = [*environment_diff(meta_of(original), meta_of(copy)), *moved]
     return Agreement(not first, (_digest(mine), _digest(theirs)), first, tuple(elsewhere))
 
 
-def _events(run: RunDir, kinds: Set[str]) -> list[Event]:
-    return [event for event in in_effect(read_events(run.journal_file)) if event["type"] in kinds]
+def _of(events: list[Event], kinds: Set[str]) -> list[Event]:
+    return [event for event in events if event["type"] in kinds]
 
 
 def _first_difference(mine: list[Event], theirs: list[Event]) -> str:
@@ -91,10 +92,10 @@ def environment_diff(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return differences
 
 
-def _moved(run: RunDir) -> list[str]:
+def _moved(run: RunDir, events: list[Event]) -> list[str]:
     """Warnings of a run that it continued in another environment than before."""
     return [
         f"{run.name}: {event['text']}"
-        for event in _events(run, {"warning"})
+        for event in _of(events, {"warning"})
         if str(event.get("text")).startswith((MOVED, MOVED_FORMERLY))
     ]
