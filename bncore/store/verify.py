@@ -50,7 +50,7 @@ def verify(run: RunDir, loadable: Loadable) -> list[str]:
         return problems
     events = _events(run, problems)
     problems += _sequence_problems(run, events)
-    events = in_effect(events)
+    events = in_effect([{**event, "seq": number} for number, event in enumerate(events)])
     problems += _machine_problems(run)
     digests = _checkpoint_digests(run, loadable, problems)
     if isinstance(spec, Observed):  # an observed loop writes no checkpoints and evaluates when it likes

@@ -92,6 +92,19 @@ def test_a_line_taken_out(run: RunDir) -> None:
     assert the_problem(run) == f"{run.journal_file}: event 3: seq is 4, expected 3"
 
 
+def test_a_number_that_is_none(run: RunDir) -> None:
+    forget = [
+        {"type": "request", "step": 4, "id": name, "author": "u", "outcome": "applied", "command": command}
+        for name, command in (
+            ("a", {"kind": "set", "changes": {"optim.lr": 1.0}}),
+            ("b", {"kind": "drop_request", "request": "a"}),
+        )
+    ]
+    rewrite(run, lambda events: [*events[:-1], *forget, events[-1]])
+    rewrite(run, lambda events: [{**events[0], "seq": [0]}, *events[1:]], number=False)
+    assert the_problem(run) == f"{run.journal_file}: event 0: seq is [0], expected 0"
+
+
 @pytest.mark.parametrize(("kind", "step"), [("step", 0), ("step", 3), ("eval", 2), ("eval", 4)])
 def test_a_missing_event_though_the_numbers_fit(run: RunDir, kind: str, step: int) -> None:
     rewrite(run, without(kind, step))
