@@ -164,7 +164,7 @@ def _beside(
     rank = PaperRank(shown.figure, panel, label, curve, len(seeds), diverged)
     if isinstance(aligned, str):
         return Beside(variant, replace(rank, reason=aligned), None)
-    ranked = smoothed(aligned, half) if half else aligned
+    ranked = smoothed(aligned, half)
     looked = looks(ranked)
     reason = "" if looked else NO_STEP
     return Beside(variant, replace(rank, looks=looked, as_far=as_far(ranked), reason=reason), aligned)

@@ -29,10 +29,9 @@ from bncore.report.quantities import (
     mean_of,
 )
 from bncore.report.rank import ReportPicture
-from bncore.report.report_run import ReportRun, Variant, gather
+from bncore.report.report_run import ReportRun, Variant
 from bncore.report.statistics import Estimate
 from bncore.store.journal import in_json
-from bncore.store.paths import RunDir, SweepDir
 
 SUMMARY: tuple[Quantity, ...] = (
     Quantity("training accuracy", final_accuracy),
@@ -114,20 +113,12 @@ class Report:
         )
 
 
-def report(places: Sequence[RunDir | SweepDir], presentation: Presentation = PLAIN) -> Report:
-    """Read the runs and judge the claims.
+def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -> Report:
+    """Judge the claims by these runs.
 
     Arguments:
         presentation: how the runs are drawn.
-
-    Raises:
-        NoSuchRun: a sweep has no runs.
     """
-    return report_of(gather(places), presentation)
-
-
-def report_of(runs: tuple[ReportRun, ...], presentation: Presentation = PLAIN) -> Report:
-    """Judge the claims by runs that are already loaded."""
     presentation = presentation.of(runs)
     settings = settings_of(runs, presentation)
     judged = tuple(judge(claim, settings) for claim in CLAIMS)

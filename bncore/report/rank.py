@@ -245,8 +245,6 @@ def smoothed(aligned: Aligned, half: int) -> Aligned:
             means.append(values[..., i - reach : i + reach + 1].mean(axis=-1))
         return np.stack(means, axis=-1)
 
-    if not len(aligned.steps):
-        return aligned
     return replace(aligned, paper=over(aligned.paper), ours=over(aligned.ours))
 
 

@@ -15,7 +15,6 @@ from bncore.report.claims.judging import CLAIMS
 from bncore.report.comparison_group import Presentation
 from bncore.report.document import Report, report_of
 from bncore.report.document import as_json as to_json
-from bncore.report.document import report as judge
 from bncore.report.missing import presets_for
 from bncore.report.report_run import ReportRun, gather
 from bncore.store.files import write_out
@@ -92,7 +91,7 @@ def claims(names: SomeRuns = None, as_json: Json = False, root: Root = None) -> 
     """List the paper's claims and the presets that test each.
 
     Given runs, also their verdicts and the missing evidence."""
-    document = judge(places_named(names, root)) if names else None
+    document = report_of(gather(places_named(names, root))) if names else None
     rows = [_claim_row(claim, document) for claim in CLAIMS]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from bncore.config.model import (
 )
 from bncore.config.probes import Activations, Ics, Landscape, Probes, Theory
 from bncore.config.toml import spec_to_toml
+from bncore.report.comparison_group import PLAIN, Presentation
+from bncore.report.document import Report, report_of
+from bncore.report.report_run import gather
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import State, Status, write_status
@@ -180,3 +184,8 @@ def _probes(
         layered = {name: [value] * 3 for name, value in (fields | theory).items()}
         found.append({"name": "theory", "layers": LAYERS, **layered})
     return [probe for probe in found if getattr(spec.probes, str(probe["name"])).due(step)]
+
+
+def report(places: Sequence[RunDir | SweepDir], presentation: Presentation = PLAIN) -> Report:
+    """The report of all runs at these places."""
+    return report_of(gather(places), presentation)

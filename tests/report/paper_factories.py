@@ -13,13 +13,14 @@ from bncore.config.model import ImageData, Spec
 from bncore.config.plan import plan
 from bncore.config.probes import Landscape, Probes
 from bncore.config.toml import spec_to_toml
-from bncore.report.document import Report, report
+from bncore.report.document import Report
 from bncore.report.figures import covered
 from bncore.report.paper import PaperCurve, all_curves
 from bncore.report.rank import PaperRank
 from bncore.store.journal import Journal
 from bncore.store.paths import RunDir
 from bncore.store.status import State, Status, write_status
+from report.factories import report
 
 Row = tuple[str, int, dict[str, Any]]
 STEPS = 1000

@@ -11,10 +11,10 @@ import pytest
 from bncore.config.model import Noise, Norm, Optim
 from bncore.config.probes import Activations, Probes
 from bncore.report.among_seeds import NO_PENALTY, NO_STEP, ONE_SEED, PRECISION, align
-from bncore.report.document import report
 from bncore.report.figures import BESIDE_PAPER, FIRST_SEED
 from bncore.report.paper import PaperCurve, all_curves
 from bncore.report.paper_fit import paper_fit
+from report.factories import report
 from report.paper_factories import (
     AT,
     LINEAR,

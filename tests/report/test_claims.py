@@ -12,11 +12,10 @@ from live.factories import write_sweep
 from bncore.config.probes import Ics, Landscape
 from bncore.report.claims.evidence import ClaimVerdict, Verdict
 from bncore.report.claims.judging import CLAIMS
-from bncore.report.document import report
 from bncore.report.missing import missing
 from bncore.report.quantities import mean_of, plain_of
 from bncore.store.paths import SweepDir
-from report.factories import IMAGES, LINEAR, PROBES, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, LINEAR, PROBES, report, request, run_of, spec_of, sweep_of
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE
 EARLY = Verdict.TOO_EARLY

@@ -10,11 +10,11 @@ from bncore.config.load import load_experiment
 from bncore.config.model import Init, Optim, Schedule, Spec
 from bncore.config.plan import plan
 from bncore.report.confounders import CONTROLS, ControlTable, controls_of
-from bncore.report.document import as_json, report
+from bncore.report.document import as_json
 from bncore.report.page import page
 from bncore.report.report_run import gather
 from bncore.store.paths import SweepDir
-from report.factories import IMAGES, run_of, spec_of
+from report.factories import IMAGES, report, run_of, spec_of
 
 
 def tables(*specs: Spec, folder: Path, **made: float) -> list[ControlTable]:

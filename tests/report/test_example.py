@@ -11,10 +11,9 @@ import pytest
 
 from bncore.report.claims import comparing, evidence
 from bncore.report.claims.judging import judge
-from bncore.report.document import report
 from bncore.report.quantities import Quantity, log_of, mean_of
 from bncore.store.journal import Journal
-from report.factories import sweep_of
+from report.factories import report, sweep_of
 
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 

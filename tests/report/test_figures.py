@@ -13,14 +13,13 @@ from bncore.figure import ChartData, Curve, LegendEntry, Picture
 from bncore.follow.groups import groups_of
 from bncore.follow.run_view import RunView
 from bncore.report.comparison_group import Presentation
-from bncore.report.document import report
 from bncore.report.render import panel_svg, picture_svg, power, save_pictures
 from bncore.report.report_run import ReportRun, gather
 from bncore.report.series import ridges_of
 from bncore.store.columns import Columns
 from bncore.store.errors import StoreError
 from bncore.store.paths import RunDir
-from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, LINEAR, report, request, run_of, spec_of, sweep_of
 
 NONE, BATCH = {"norm": "none"}, {"norm": "batch"}
 L_P = [{"norm": kind} for kind in ("l1", "l2", "linf")]

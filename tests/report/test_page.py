@@ -11,11 +11,11 @@ import pytest
 from live.factories import write_sweep
 
 from bncore.figure import Curve
-from bncore.report.document import Report, as_json, report
+from bncore.report.document import Report, as_json
 from bncore.report.page import page, panel_table
 from bncore.report.rank import ReportPanel
 from bncore.store.paths import SweepDir
-from report.factories import IMAGES, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, report, request, run_of, spec_of, sweep_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from bncore.config.model import VGG, Evaluation, Norm
-from bncore.report.document import as_json, report
+from bncore.report.document import as_json
 from bncore.report.figures import covered
 from bncore.report.page import page
 from bncore.report.paper_fit import differences, paper_fit
 from bntui.cli.verdicts import print_report
+from report.factories import report
 from report.paper_factories import (
     AT,
     LINEAR,

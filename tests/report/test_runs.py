@@ -11,14 +11,13 @@ import pytest
 from bncore.config.model import Noise, Norm, Optim
 from bncore.config.observed import Observed, observed_to_toml
 from bncore.report.comparison_group import settings_of
-from bncore.report.document import report
 from bncore.report.page import page
 from bncore.report.report_run import gather, variant_of
 from bncore.store.errors import NoSuchRun
 from bncore.store.lineage import Lineage, write_lineage
 from bncore.store.paths import RunDir, SweepDir
 from bncore.store.status import Status, write_status
-from report.factories import IMAGES, LINEAR, request, run_of, spec_of, sweep_of
+from report.factories import IMAGES, LINEAR, report, request, run_of, spec_of, sweep_of
 
 
 def test_a_finished_run_counts_and_so_does_one_that_diverged(tmp_path: Path) -> None:
