@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
-from bncore.follow.query import Query
 from bncore.follow.run_view import RunView
 from bncore.store.journal import in_json
 from bncore.store.status import LIVE
@@ -47,7 +46,14 @@ def top(
     CPU counts processors: 200 % means two. GPU figures are of the whole GPU and need nvidia-ml-py. Columns
     that do not fit the terminal are left out. Ctrl-C ends it."""
     query, under = parse_where(where), root or default_root()
-    sample = _Sampling(under, query, sort)
+    sort_field(sort)
+    source, budget_s = RunsUnder(under), BUDGET_S if query.text or sort else 0.0
+    source.poll(0.0)
+
+    def sample() -> list[RunView]:
+        runs = source.poll(budget_s).runs
+        return ordered([view for view in runs if view.state in LIVE and query.matches(view)], sort)
+
     if as_json:
         typer.echo(json.dumps([_as_json(view) for view in sample()], indent=2))
     elif once or not sys.stdout.isatty():
@@ -58,33 +64,11 @@ def top(
         else:
             say(nothing_matches(under, (), query) if where else f"no live runs under {under}")
     else:
-        _follow(sample)
+        _follow(sample, source)
 
 
-class _Sampling:
-    """Callable that returns the live runs under a root that match a query, in order."""
-
-    def __init__(self, root: Path, query: Query, sort: str | None) -> None:
-        self._query = query
-        sort_field(sort)
-        self._sort = sort
-        self._source = RunsUnder(root)
-        self._budget_s = BUDGET_S if query.text or sort else 0.0
-        self._source.poll(0.0)
-
-    @property
-    def interval_s(self) -> float:
-        """Seconds between polls; depends on the file system."""
-        return self._source.interval_s
-
-    def __call__(self) -> list[RunView]:
-        runs = self._source.poll(self._budget_s).runs
-        views = [view for view in runs if view.state in LIVE and self._query.matches(view)]
-        return ordered(views, self._sort)
-
-
-def _follow(sample: _Sampling) -> None:
-    """Redraw the table until Ctrl-C."""
+def _follow(sample: Callable[[], list[RunView]], source: RunsUnder) -> None:
+    """Redraw the table of the runs that `sample` returns until Ctrl-C, as often as `source` can be read."""
     console = Output(piped_width=10_000)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
@@ -95,7 +79,7 @@ def _follow(sample: _Sampling) -> None:
             hidden = len(rows) - len(shown)
             table.caption = Text(f"{hidden} more below" if hidden else "" if rows else "no live runs")
             live.update(table, refresh=True)
-            time.sleep(sample.interval_s)
+            time.sleep(source.interval_s)
 
 
 def _as_json(view: RunView) -> dict[str, Any]:
