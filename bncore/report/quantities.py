@@ -217,7 +217,8 @@ def late_reading(run: ReportRun) -> float | None:
         return None
     if any(line.shape != beta.shape for line in lines):
         return None
-    near = [np.abs(beta - line) <= SAME_LINE * line for line in lines]
+    with np.errstate(all="ignore"):  # all are infinite where the learning rate is 0
+        near = [np.abs(beta - line) <= SAME_LINE * line for line in lines]
     return float((near[0] | near[1]).mean())
 
 

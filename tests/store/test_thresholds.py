@@ -94,6 +94,11 @@ def test_the_report_s_late_reading_is_of_that_line(
     assert late_reading(gather([run])[0]) == share
 
 
+def test_measurements_at_a_learning_rate_of_0_read_nothing_back(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "a-s0", journal("inf", beta=math.inf))
+    assert late_reading(gather([run])[0]) == 0.0
+
+
 def test_a_share_of_what_was_not_journaled_is_no_measure() -> None:
     columns = Columns()
     event = {"type": "probe", "name": "theory", "step": 0, "layers": [1, 2], "worst_actual": [1.0, 2.0]}
