@@ -44,7 +44,7 @@ def test_so_do_the_list_of_runs_and_the_report(run: RunDir) -> None:
     as_json = CliRunner().invoke(app, ["ls", "--json", "--root", root])
     assert "the last evaluation is not finite" in as_json.stdout
     (reported,) = gather([run])
-    assert reported.warning.startswith("the last evaluation is not finite")
+    assert reported.view.warning.startswith("the last evaluation is not finite")
 
 
 def test_a_run_whose_evaluation_is_finite_has_no_such_warning(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_run_whose_evaluation_is_finite_has_no_such_warning(tmp_path: Path) ->
     assert train(run) == 0
     assert not [event for event in events(run) if event["type"] == "warning"]
     (reported,) = gather([run])
-    assert reported.warning == ""
+    assert reported.view.warning == ""
 
 
 def test_statistics_that_have_overflowed_are_told_by_layer() -> None:
