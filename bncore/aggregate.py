@@ -102,8 +102,6 @@ def aggregate(
 def _present(x: Floats, members: Sequence[Member]) -> NDArray[np.intp]:
     """(n,) number of members that have begun and not ended."""
     ends = np.array([(one.x[0], one.x[-1]) for one in members if len(one.x)]).reshape(-1, 2)
-    if len(x) and (ends[:, 0] <= x[0]).all() and (ends[:, 1] >= x[-1]).all():
-        return np.full(len(x), len(ends))
     come = np.bincount(np.searchsorted(x, ends[:, 0]), minlength=len(x) + 1)
     gone = np.bincount(np.searchsorted(x, ends[:, 1], side="right"), minlength=len(x) + 1)
     return np.cumsum(come - gone)[: len(x)]
@@ -166,17 +164,14 @@ def _summary(table: Floats, band: Band, *, log: bool) -> tuple[Floats, Floats, F
     values = np.log10(table) if log else table
     finite = np.isfinite(values)
     if finite.all() and len(values):
-        return _back(*_complete(values, band), log=log)
-    mean, low, high = (np.full(table.shape[1], np.nan) for _ in range(3))
-    present, which = np.unique(finite, axis=1, return_inverse=True)
-    for number, rows in enumerate(present.T):
-        if rows.any():
-            at = which.ravel() == number
-            mean[at], low[at], high[at] = _complete(values[np.ix_(rows, at)], band)
-    return _back(mean, low, high, log=log)
-
-
-def _back(mean: Floats, low: Floats, high: Floats, *, log: bool) -> tuple[Floats, Floats, Floats]:
+        mean, low, high = _complete(values, band)
+    else:
+        mean, low, high = (np.full(table.shape[1], np.nan) for _ in range(3))
+        present, which = np.unique(finite, axis=1, return_inverse=True)
+        for number, rows in enumerate(present.T):
+            if rows.any():
+                at = which.ravel() == number
+                mean[at], low[at], high[at] = _complete(values[np.ix_(rows, at)], band)
     return (10**mean, 10**low, 10**high) if log else (mean, low, high)
 
 

@@ -51,7 +51,7 @@ def line_of(columns: Columns, drawn: DrawnMeasure) -> Line | None:
     if not len(x):
         return None
     if drawn.change:
-        x, low = _changes(x, low, drawn.change)
+        x, low = (x[1:], np.abs(np.diff(low))) if drawn.change == "step" else (x, low - low[0])
     high = upper(columns, drawn.measure, drawn.layer)
     if high is None:
         return x, low, low
@@ -173,10 +173,6 @@ def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
         density = count[start:end] / count.sum() / wide
         ridges.append(Ridge(f"{int(steps[row]):,}", edges, density, style))
     return ridges
-
-
-def _changes(x: Floats, y: Floats, kind: str) -> tuple[Floats, Floats]:
-    return (x[1:], np.abs(np.diff(y))) if kind == "step" else (x, y - y[0])
 
 
 def _thinned(curve: Curve) -> Curve:

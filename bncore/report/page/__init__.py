@@ -182,16 +182,11 @@ class PanelTable:
 def panel_table(plot: ChartData) -> PanelTable:
     """The curves of a panel at the steps of ours, or its ridges."""
     if plot.ridges:
-        ridges = [
-            (
-                ridge.label,
-                *(
-                    f"{value:.4g}"
-                    for value in (ridge.edges[0], ridge.edges[-1], _center(ridge.edges, ridge.density))
-                ),
-            )
-            for ridge in plot.ridges
-        ]
+        ridges = []
+        for ridge in plot.ridges:
+            mean = np.average((ridge.edges[1:] + ridge.edges[:-1]) / 2, weights=ridge.density)
+            numbers = (f"{value:.4g}" for value in (ridge.edges[0], ridge.edges[-1], mean))
+            ridges.append((ridge.label, *numbers))
         return PanelTable(("step", "from", "to", "mean"), ridges)
     curves = [curve for curve in plot.curves if curve.weight in ("main", "paper")]
     x = np.unique(np.concatenate([curve.x for curve in curves if curve.weight == "main"]))
@@ -220,7 +215,3 @@ def _paper_at(x: Floats, points: Floats, y: Floats, plot: ChartData) -> Floats:
         x, points = (np.log(x), np.log(points)) if plot.log_x else (x, points)
         between = np.interp(x, points, np.log(y) if plot.log_y else y, left=np.nan, right=np.nan)
         return np.exp(between) if plot.log_y else between
-
-
-def _center(edges: Floats, density: Floats) -> float:
-    return float(np.average((edges[1:] + edges[:-1]) / 2, weights=density))
