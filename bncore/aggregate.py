@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncore.config.measure import Band
-from bncore.figure import Floats, values_at
+from bncore.figure import Floats, drawable, values_at
 
 BANDS: dict[Band, str] = {
     "interval": "95 % bootstrap interval of the mean (of two or three runs: their range)",
@@ -84,8 +84,7 @@ def aggregate(
         and _alike(x, before.x, table, before.table) == len(x)
     ):
         return replace(before, present=present, complete=complete)
-    kept = np.isfinite(table) & ((table > 0) | (not log))
-    table = np.where(kept, table, np.nan)
+    table = drawable(table, log=log)
     fresh = np.ones(len(x), dtype=bool)
     mean, low, high = (np.full(len(x), np.nan) for _ in range(3))
     if before is not None and before.table.shape[0] == table.shape[0]:
@@ -96,7 +95,7 @@ def aggregate(
     if fresh.any():
         with np.errstate(over="ignore", invalid="ignore"):  # an overflow is drawn at the edge
             mean[fresh], low[fresh], high[fresh] = _summary(table[:, fresh], band, log=log)
-    return Aggregate(x, mean, low, high, kept.sum(axis=0), present, complete, table)
+    return Aggregate(x, mean, low, high, np.isfinite(table).sum(axis=0), present, complete, table)
 
 
 def _present(x: Floats, members: Sequence[Member]) -> NDArray[np.intp]:

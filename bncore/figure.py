@@ -81,6 +81,11 @@ def _named_after(variant: str) -> int | None:
     return _BY_DIRECTORY[max(parts, key=len)] if parts else None
 
 
+def drawable(values: Floats, *, log: bool) -> Floats:
+    """The values that can be plotted on a linear or logarithmic axis; NaN (a gap) for the others."""
+    return np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
+
+
 def values_at(x: Floats, points: Floats, y: Floats) -> Floats:
     """Values at each x of a line with ascending positions `points` and values `y`; NaN where x is not in
     `points`."""

@@ -181,8 +181,8 @@ def _known_keys(model: type[BaseModel], path: Path, table: Mapping[str, Any]) ->
         shapes = tuple(s for s in shapes if s.__name__ == shape)
     keys = [name for shape in shapes for name in shape.model_fields]
     ours = in_our_words(key)
-    meant = f" (did you mean '{ours}'?)" if ours in keys else did_you_mean(key, keys)
-    hint = meant or _elsewhere(model, path)
+    did_you = f" (did you mean '{ours}'?)" if ours in keys else did_you_mean(key, keys)
+    hint = did_you or _elsewhere(model, path)
     return "one of " + ", ".join(keys) + hint if keys else "no keys" + hint
 
 

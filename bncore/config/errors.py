@@ -29,10 +29,10 @@ class Problem:
         where = ": ".join(escape_control(part) for part in (self.file, self.field) if part)
         if self.value is not NOTHING:
             where += f" = {shown(self.value)}"
-        said = [self.message] if self.message else []
+        parts = [self.message] if self.message else []
         if self.accepted:
-            said.append(f"expected {self.accepted}{self._meant()}")
-        return f"{where}: {'; '.join(said)}"
+            parts.append(f"expected {self.accepted}{self._meant()}")
+        return f"{where}: {'; '.join(parts)}"
 
     def _meant(self) -> str:
         """The accepted word that a refused one resembles, as a hint, unless `accepted` ends with one."""

@@ -112,11 +112,11 @@ def _failure(error: OSError, transfer: Transfer, partial: Path) -> str:
     """The error message: why CIFAR-10 is unavailable, and what to do about it."""
     named = f"${MIRROR}, " if os.environ.get(MIRROR) else ""
     try:
-        kept = f" {partial.stat().st_size:,} bytes are kept, and the next try resumes from there;"
+        partial_note = f" {partial.stat().st_size:,} bytes are kept, and the next try resumes from there;"
     except OSError:
-        kept = ""
+        partial_note = ""
     return (
-        f"CIFAR-10 cannot be downloaded from {named}{without_secrets(transfer.url)}: {error};{kept} "
+        f"CIFAR-10 cannot be downloaded from {named}{without_secrets(transfer.url)}: {error};{partial_note} "
         f"expected the published {partial.name[1:-5]}: set {MIRROR} to the address of a mirror, or give a folder "
         f"that holds {FOLDER} (--data-dir)"
     )

@@ -110,21 +110,21 @@ class Transfer:
         raise OSError(f"the connection ended early: {self.progress()}")
 
     def _request(self, file: BinaryIO) -> None:
-        held = file.seek(0, os.SEEK_END)
+        received = file.seek(0, os.SEEK_END)
         headers = {"User-Agent": "bnrun", "Accept-Encoding": "identity"}
-        if held:
-            headers["Range"] = f"bytes={held}-"
+        if received:
+            headers["Range"] = f"bytes={received}-"
         request = urllib.request.Request(self.url, headers=headers)
         with urllib.request.urlopen(request, timeout=self.silence_s) as response:
             part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
-            begins_anew = not (held and part and int(part[1]) == held)
+            begins_anew = not (received and part and int(part[1]) == received)
             block = response.read1(BLOCK)
             if begins_anew:  # check the first bytes before discarding the file's contents for it
                 block = _checked_beginning(block, response)
                 file.truncate(0)
-                held = 0
-            self.arrived, length = held, response.headers.get("Content-Length") or ""
-            self.total = held + int(length) if length.isdigit() else None
+                received = 0
+            self.arrived, length = received, response.headers.get("Content-Length") or ""
+            self.total = received + int(length) if length.isdigit() else None
             while block:
                 file.write(block)
                 file.flush()
@@ -188,8 +188,8 @@ def _checked_beginning(block: bytes, response: http.client.HTTPResponse) -> byte
         while len(block) < BLOCK and (more := response.read1(BLOCK)):
             block += more
         title = re.search(rb"<title[^>]*>(.*?)</title", block, re.DOTALL | re.IGNORECASE)
-        said = title[1].decode(errors="replace").split() if title else []
-        named = f", titled '{escape_control(' '.join(said))[:80]}'" if said else ""
+        title_words = title[1].decode(errors="replace").split() if title else []
+        named = f", titled '{escape_control(' '.join(title_words))[:80]}'" if title_words else ""
         raise OSError(f"an HTML page came in place of the archive{named}: a login, a proxy or an error page")
     if not block:
         raise OSError("nothing came: the answer is empty")

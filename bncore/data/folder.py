@@ -43,12 +43,12 @@ class Tree:
 
     def notices(self) -> tuple[str, ...]:
         """Remarks about how the tree was read."""
-        said = []
+        remarks = []
         if (folder := next(iter(self.test.values()))[0].parent.parent).name == IN_PLACE_OF_TEST:
-            said.append(f"{folder}: taken for the test set, which is missing")
+            remarks.append(f"{folder}: taken for the test set, which is missing")
         if self.skipped:
-            said.append(f"{self.path}: files that are not used: {self.skipped}")
-        return tuple(said)
+            remarks.append(f"{self.path}: files that are not used: {self.skipped}")
+        return tuple(remarks)
 
 
 def is_image_tree(path: Path) -> bool:

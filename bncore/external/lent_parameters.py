@@ -111,7 +111,7 @@ def _put(net: nn.Module, there: Mapping[str, Tensor]) -> Iterator[None]:
     Values are written through `data`, so that autograd graphs of the loop stay valid.
     """
     live: dict[str, Tensor] = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    kept = {name: tensor.data.clone() for name, tensor in live.items()}
+    originals = {name: tensor.data.clone() for name, tensor in live.items()}
     registered = [(module, dict(module._buffers)) for module in net.modules()]
     hooks = [(p, p._backward_hooks) for p in net.parameters() if p._backward_hooks]
     try:
@@ -124,7 +124,7 @@ def _put(net: nn.Module, there: Mapping[str, Tensor]) -> Iterator[None]:
         for module, own in registered:
             module._buffers.clear()
             module._buffers.update(own)
-        for name, tensor in kept.items():
+        for name, tensor in originals.items():
             live[name].data.copy_(tensor)
         for parameter, own_hooks in hooks:
             parameter._backward_hooks = own_hooks

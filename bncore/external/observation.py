@@ -262,9 +262,9 @@ class Observation(Controls):
             warn(text)
 
     def _announce(self, step: ObservedStep, recomputed: RecomputedStep) -> None:
-        said = [(text.partition(":")[0], text) for text in step.oddities()]
-        said += announcements(self._net, self._described.probes, recomputed).items()
-        for key, text in said:
+        announced = [(text.partition(":")[0], text) for text in step.oddities()]
+        announced += announcements(self._net, self._described.probes, recomputed).items()
+        for key, text in announced:
             if key not in self._warned:
                 self._warned.add(key)
                 self._write("warning", step.step, text=text)

@@ -267,8 +267,8 @@ class ObservedStep:
             self._captured.stability = stability(optimizer)
             self._captured.rates = rates_of(self._net, optimizer)
             self._changed = next((name for name, p in named.items() if not self._same(name, p)), "")
-            held = {name: grads[p] for name, p in named.items() if p in grads}
-            self._captured.grads = {name: g if self._scaled else g.clone() for name, g in held.items()}
+            by_name = {name: grads[p] for name, p in named.items() if p in grads}
+            self._captured.grads = {name: g if self._scaled else g.clone() for name, g in by_name.items()}
             self.modes = {module: module.training for module in self._net.modules()}
 
 

@@ -17,7 +17,7 @@ from bncore.probes.processes import Processes
 PATIENCE_S = 600.0
 """Seconds that another process may take to answer a request, such as an evaluation."""
 LONGEST_NAP_S = 0.05
-KEPT = 100_000
+MESSAGES_KEPT = 100_000
 """Messages kept; far more than processes that make each update together can lag behind."""
 
 _NUMBERS = itertools.count()
@@ -47,8 +47,8 @@ class Peers:
         if self.count == 1:
             return
         self._store.set(f"{self._sent}", orjson.dumps(message).decode())
-        if self._sent >= KEPT:
-            self._store.delete_key(f"{self._sent - KEPT}")
+        if self._sent >= MESSAGES_KEPT:
+            self._store.delete_key(f"{self._sent - MESSAGES_KEPT}")
         self._sent += 1
 
     def receive(self) -> dict[str, Any]:

@@ -24,7 +24,17 @@ from bncore.follow.run_view import RunView
 from bncore.measures import MEASURES
 from bncore.store.dropped_requests import changes_of
 from bncore.store.machine_log import MACHINE
-from bncore.store.measured import Best, Points, best_of, floor_of, held, layers_of, multiples_of, take, upper
+from bncore.store.measured import (
+    Best,
+    Points,
+    best_of,
+    floor_of,
+    last_at,
+    layers_of,
+    multiples_of,
+    take,
+    upper,
+)
 from bncore.store.status import LIVE
 
 OBSERVING = ("probes", "log_every", "eval", "checkpoint", "threads", "title")
@@ -190,9 +200,9 @@ def _changes(view: RunView) -> list[tuple[int, str]]:
     requests = []
     for event in applied_changes(view.columns):
         changes = changes_of(event).items()
-        kept = {key: value for key, value in changes if key.partition(".")[0] not in OBSERVING}
-        if kept:
-            requests.append((int(event["step"]), repr(sorted(kept.items()))))
+        own_changes = {key: value for key, value in changes if key.partition(".")[0] not in OBSERVING}
+        if own_changes:
+            requests.append((int(event["step"]), repr(sorted(own_changes.items()))))
     return requests
 
 
@@ -278,7 +288,7 @@ def curve_of(views: Sequence[RunView], view: RunView, measure: Measure, layer: i
         yield replace(whole.part(slice(cut)), label=parent, weight="faint")
     if cut < len(low.x):
         floor = floor_of(view.columns, measure, layer)
-        floors = None if floor is None else held(floor, low.x)
+        floors = None if floor is None else last_at(floor, low.x)
         yield replace(whole, floor=floors, diverged=view.state == "diverged").part(slice(cut, None))
 
 
@@ -307,7 +317,7 @@ def _floor(group: Group, mean: Aggregate, measure: Measure, layer: int | None) -
     if len(floors) < len(group.runs):
         return None
     floor = aggregate([Member(one.x, one.y) for one in floors], "range", log=measure.log)
-    return held(Points(floor.x, floor.mean), mean.x)
+    return last_at(Points(floor.x, floor.mean), mean.x)
 
 
 Columns = dict[str, NDArray[Any]]

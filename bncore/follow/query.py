@@ -69,8 +69,8 @@ class QueryError(ValueError):
     @property
     def corrected(self) -> str:
         """The query with the suggested replacement for the word at fault; empty if there is no suggestion."""
-        meant = re.search(r"did you mean '(.+?)'", str(self))
-        return self.text[: self.start] + meant[1] + self.text[self.end :] if meant else ""
+        suggested = re.search(r"did you mean '(.+?)'", str(self))
+        return self.text[: self.start] + suggested[1] + self.text[self.end :] if suggested else ""
 
 
 class Wanted(NamedTuple):
@@ -148,19 +148,19 @@ def complete(text: str, views: Iterable[RunView] = ()) -> list[str]:
     match = re.match(r"([^=:<>!]+)(>=|<=|!=|[=:<>])", text[start:])
     if match is None:
         candidates = [*run_fields(), "has:"]
-        kept = ""
+        prefix = ""
     else:
-        name, kept = match[1].lower(), match[0]
+        name, prefix = match[1].lower(), match[0]
         column = run_field(name)
         candidates = (
             list(measured_names()) if name == "has" else values_of(column, iter(views)) if column else []
         )
-    kept += (text[start + len(kept) :].rpartition(",")[0] + ",").lstrip(",") if match else ""
-    typed = text[start + len(kept) :].lower()
+    prefix += (text[start + len(prefix) :].rpartition(",")[0] + ",").lstrip(",") if match else ""
+    typed = text[start + len(prefix) :].lower()
     fitting = [one for one in candidates if one.lower().startswith(typed)]
     if match is None and "." not in typed:
         fitting = [one for one in fitting if "." not in one] or fitting
-    return [text[:start] + kept + (f'"{one}"' if re.search(r'[\s()",]', one) else one) for one in fitting]
+    return [text[:start] + prefix + (f'"{one}"' if re.search(r'[\s()",]', one) else one) for one in fitting]
 
 
 def common_beginning(texts: Sequence[str]) -> str:

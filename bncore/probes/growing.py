@@ -53,7 +53,7 @@ def growing_batch(
         One gradient per layer, shaped like its weight.
     """
     budget *= (samples or len(view.inputs)) / len(view.inputs)
-    groups = groups_of(layers, partial(held, view), group=group, limit=limit, budget=budget)
+    groups = groups_of(layers, partial(activation_share, view), group=group, limit=limit, budget=budget)
     evaluation = _Growing(view, layer_tensors(view.net, view.before), layer_tensors(view.net, new))
     return with_buffers(view.net, view.buffers, lambda: evaluation.run(groups))
 
@@ -119,26 +119,26 @@ def _even(layers: Sequence[int], size: int) -> list[Sequence[int]]:
     return [layers[i : i + size] for i in range(0, len(layers), size)]
 
 
-def held(view: StepView, layer: int) -> float:
+def activation_share(view: StepView, layer: int) -> float:
     """Share of a training step's activations that a layer's chain holds: those from that layer on."""
     sizes = output_sizes(view.net)
     return sum(sizes[layer:]) / sum(sizes)
 
 
 def groups_of(
-    layers: Sequence[int], held: Callable[[int], float], *, group: int, limit: int, budget: float
+    layers: Sequence[int], share_of: Callable[[int], float], *, group: int, limit: int, budget: float
 ) -> list[Sequence[int]]:
     """Groups of layers whose chains are computed in one pass; arguments as for `growing_batch`."""
-    groups = _even(layers, group) if group else _fitting(layers, held, budget)
+    groups = _even(layers, group) if group else _fitting(layers, share_of, budget)
     return [part for one in groups for part in _even(one, limit or len(one))]
 
 
-def _fitting(layers: Sequence[int], held: Callable[[int], float], budget: float) -> list[Sequence[int]]:
+def _fitting(layers: Sequence[int], share_of: Callable[[int], float], budget: float) -> list[Sequence[int]]:
     """Groups of consecutive chosen layers whose activations stay within the budget."""
     groups: list[list[int]] = []
     total = math.inf
     for index in layers:
-        chain = held(index)
+        chain = share_of(index)
         if total + chain > budget:
             groups.append([])
             total = 0
@@ -187,7 +187,7 @@ def roomy(least: float, useful: float, spare: float) -> float:
         useful: largest budget that would be used, in training steps.
         spare: free memory, from `spare_steps`.
     """
-    held = least
-    while held < useful and 2 * held <= SHARE * spare:
-        held *= 2
-    return held
+    multiple = least
+    while multiple < useful and 2 * multiple <= SHARE * spare:
+        multiple *= 2
+    return multiple

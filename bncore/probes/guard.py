@@ -71,13 +71,13 @@ class Autocast:
 def ieee_float32() -> Iterator[None]:
     """Compute convolutions and products in IEEE float32; cuDNN's default, TF32, swamps differences."""
     backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]  # torch sets it unseen
-    kept = [backend.fp32_precision for backend in backends]
+    precisions = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
             backend.fp32_precision = "ieee"
         yield
     finally:
-        for backend, precision in zip(backends, kept, strict=True):
+        for backend, precision in zip(backends, precisions, strict=True):
             backend.fp32_precision = precision
 
 
@@ -98,8 +98,8 @@ def undisturbed(net: nn.Module, modes: Mapping[nn.Module, bool]) -> Iterator[Non
             module.training = training
         yield
     finally:
-        for module, kept in attributes:
-            for name in vars(module).keys() - kept.keys():
+        for module, saved in attributes:
+            for name in vars(module).keys() - saved.keys():
                 del vars(module)[name]
-            vars(module).update(kept)
+            vars(module).update(saved)
         draws.restore()

@@ -13,7 +13,7 @@ from bncore.config.model import Loss
 from bncore.config.probes import Ics
 from bncore.probes.base import Measurement, Probe, in_precision_of, require_finite
 from bncore.probes.compare import pairwise
-from bncore.probes.growing import BUDGET, growing_batch, held, roomy, spare_steps
+from bncore.probes.growing import BUDGET, activation_share, growing_batch, roomy, spare_steps
 from bncore.probes.module import ModuleView
 from bncore.probes.moments import moments_suffice, with_few_samples
 from bncore.probes.sequential import GrowingSequential
@@ -100,7 +100,9 @@ class IcsProbe(Probe):
             alike = self._budget or view.processes.count > 1  # each process has different free memory
             spare = None if alike else spare_steps(view.device)
             if spare is not None:
-                useful = sum(map(sequential.held if sequential else partial(held, view), rest))
+                useful = sum(
+                    map(sequential.activation_share if sequential else partial(activation_share, view), rest)
+                )
                 self._budget = roomy(BUDGET, useful, spare)
         budget = self._budget
         grouping: dict[str, Any] = {"group": self._settings.group, "limit": limit, "budget": budget or BUDGET}

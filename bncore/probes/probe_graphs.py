@@ -107,8 +107,8 @@ def _flat(tensors: Found) -> Tensor:
 def _tensors(task: Measurement) -> list[list[Tensor]]:
     """The tensors that a task reads, in lists of one data type each."""
     view = task.view
-    kept = [*view.before.values(), *view.grads.values()]
-    return [[view.inputs], [view.targets], kept, *([t] for t in (*view.buffers.values(), *task.given))]
+    static = [*view.before.values(), *view.grads.values()]
+    return [[view.inputs], [view.targets], static, *([t] for t in (*view.buffers.values(), *task.given))]
 
 
 def _shapes(task: Measurement) -> tuple[object, ...]:

@@ -110,7 +110,7 @@ class GrowingSequential:
             view, tuple(one.without_draws() if micro.draws is None else one for micro, one in drawn)
         )
 
-    def held(self, layer: int) -> float:
+    def activation_share(self, layer: int) -> float:
         """Share of a training step's activations from a layer on."""
         sizes = [part.size for part in self.passes[0].parts]
         return sum(sizes[_part_index(self.view, self.passes[0], layer) :]) / sum(sizes)
@@ -119,7 +119,7 @@ class GrowingSequential:
         self, new: Parameters, layers: Sequence[int], *, group: int, limit: int, budget: float
     ) -> list[Tensor]:
         """G'_i of the chosen layers; arguments as for `bncore.probes.growing.growing_batch`."""
-        groups = groups_of(layers, self.held, group=group, limit=limit, budget=budget)
+        groups = groups_of(layers, self.activation_share, group=group, limit=limit, budget=budget)
         each = [
             _Growing(replace(self.view, micro_batches=(micro,)), one, new).run(groups)
             for micro, one in zip(self.view.micro_batches, self.passes, strict=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncore.config.measure import Measure
-from bncore.figure import Floats, values_at
+from bncore.figure import Floats, drawable, values_at
 from bncore.report.comparison_group import BySeed, FigureRuns
 from bncore.report.paper import LOGARITHMIC, PaperCurve, all_curves
 from bncore.report.quantities import as_in_the_paper, rows
@@ -102,8 +102,8 @@ def align(curve: PaperCurve, lines: Sequence[Line], grid: float, *, log: bool) -
         log: whether values are compared as logarithms.
     """
     steps, counts = np.unique(np.concatenate([line[0] for line in lines]), return_counts=True)
-    kept = (steps >= curve.x[0]) & (steps <= curve.x[-1]) & (2 * counts >= len(lines))
-    steps = steps[kept & _on_grid(steps, grid)]
+    shared = (steps >= curve.x[0]) & (steps <= curve.x[-1]) & (2 * counts >= len(lines))
+    steps = steps[shared & _on_grid(steps, grid)]
     if not len(steps):
         return None
     is_line = curve.high is curve.low
@@ -186,8 +186,8 @@ def _line(run: ReportRun, drawn: DrawnMeasure, grid: float) -> Line | None:
     line = line_of(run.columns, replace(drawn, change=""))
     if line is None:
         return None
-    kept = _on_grid(line[0], grid)
-    x, y = line[0][kept], line[1][kept]
+    on_grid = _on_grid(line[0], grid)
+    x, y = line[0][on_grid], line[1][on_grid]
     if not len(x) or x[0] != 0:
         return None
     if drawn.change == "start":
@@ -228,8 +228,8 @@ def _at(steps: Floats, x: Floats, y: Floats, *, log: bool) -> Floats:
 
 def _plotted(values: Floats, *, log: bool) -> Floats:
     """Values in axis units; NaN where a value cannot be plotted."""
-    kept = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
-    return np.log10(kept) if log else kept
+    values = drawable(values, log=log)
+    return np.log10(values) if log else values
 
 
 def _on_grid(steps: Floats, grid: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

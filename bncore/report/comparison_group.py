@@ -109,10 +109,10 @@ BySeed = dict[int, list[ReportRun]]
 
 def by_variant(runs: Iterable[ReportRun]) -> dict[Variant, BySeed]:
     """Runs by variant and seed."""
-    found: dict[Variant, BySeed] = {}
+    runs_of: dict[Variant, BySeed] = {}
     for run in runs:
-        found.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
-    return found
+        runs_of.setdefault(run.variant, {}).setdefault(run.seed, []).append(run)
+    return runs_of
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class FigureRuns:
 
     def at(self, lr: float) -> FigureRuns:
         """The runs at one learning rate."""
-        kept = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
-        return FigureRuns(self.figure, self.setting, kept)
+        runs = {variant: ones for variant, ones in self.runs.items() if variant.lr == lr}
+        return FigureRuns(self.figure, self.setting, runs)
 
 
 def settings_of(runs: Sequence[ReportRun], presentation: Presentation = PLAIN) -> tuple[ComparisonGroup, ...]:
@@ -214,7 +214,7 @@ def title_of(spec: Spec, data: str = "") -> str:
     return f"{name} on {where}, {spec.steps:,} steps, {batch}"
 
 
-def _images(data: ImageData, said: str) -> str:
+def _images(data: ImageData, description: str) -> str:
     names = {"cifar10": "CIFAR-10", "synthetic": "synthetic images", "folder": "images of a folder"}
-    name = names.get(data.source, said or "images")
+    name = names.get(data.source, description or "images")
     return f"{name}, augmented" if data.augment else name

@@ -120,12 +120,12 @@ def _in_words(setting: ComparisonGroup, spec: Spec, paper: Spec) -> list[str]:
 
 def _as_paths(spec: Spec, paper: Spec) -> list[str]:
     """The remaining settings that differ, as dotted path and value."""
-    said = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
+    stated = {"steps", "batch_size", "net.kind", "net.width", "net.depth", "data.source"} | _UNSAID
     theirs = fixed_leaves(paper)
     return [
         f"{path} {shown(value)}"
         for path, value in fixed_leaves(spec).items()
-        if path not in said and theirs.get(path, value) != value
+        if path not in stated and theirs.get(path, value) != value
     ]
 
 

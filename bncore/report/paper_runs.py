@@ -121,7 +121,9 @@ def paper_said(claim: Claim) -> str:
     for reading in paper_readings(claim):
         where = ", ".join(filter(None, (NETWORKS[reading.network], reading.scope)))
         places_of.setdefault(f"{reading.part}: {reading.verdict.value}", []).append(where)
-    return "; ".join(f"{said} ({'; '.join(dict.fromkeys(places))})" for said, places in places_of.items())
+    return "; ".join(
+        f"{sentence} ({'; '.join(dict.fromkeys(places))})" for sentence, places in places_of.items()
+    )
 
 
 def _setting(

@@ -92,9 +92,9 @@ class MeasuredAt:
         table = values.reshape(len(values), int(np.prod(values.shape[1:])))
         finite = np.isfinite(table)
         counts = finite.sum(axis=1)
-        kept = counts > 0
-        means = np.where(finite, table, 0.0).sum(axis=1)[kept] / counts[kept]
-        return MeasuredAt(steps[kept], means)
+        counted = counts > 0
+        means = np.where(finite, table, 0.0).sum(axis=1)[counted] / counts[counted]
+        return MeasuredAt(steps[counted], means)
 
 
 @dataclass(frozen=True, eq=False)

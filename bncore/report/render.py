@@ -34,6 +34,7 @@ from bncore.figure import (
     Ridge,
     VLine,
     dash_of,
+    drawable,
 )
 from bncore.store.errors import StoreError
 from bncore.store.files import write_out
@@ -247,7 +248,7 @@ def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
     width *= 2.0 if curve.bold else 1.0
     if curve.weight == "paper":
         dash = PAPER_DASH
-    low, high = _drawable(curve.low, plot), _drawable(curve.high, plot)
+    low, high = drawable(curve.low, log=plot.log_y), drawable(curve.high, log=plot.log_y)
     if curve.weight == "spread":
         ax.fill_between(curve.x, low, high, color=color, alpha=0.18, linewidth=0)
         return
@@ -266,12 +267,6 @@ def _curve(ax: Axes, curve: Curve, plot: ChartData) -> None:
     finite = np.flatnonzero(np.isfinite(high))
     if curve.diverged and len(finite):
         ax.plot(curve.x[finite[-1]], high[finite[-1]], "x", color=color, markersize=6)
-
-
-def _drawable(values: Floats, plot: ChartData) -> Floats:
-    """The values that can be plotted on the axis; NaN (a gap) for the others."""
-    kept = np.isfinite(values) & ((values > 0) | (not plot.log_y))
-    return np.where(kept, values, np.nan)
 
 
 def _parts(values: Floats, floor: Floats | None) -> list[tuple[Floats, float]]:

@@ -167,8 +167,8 @@ def ridges_of(run: ReportRun, style: int, layer: int) -> list[Ridge]:
     ridges = []
     for row in _spread(len(steps), RIDGES):
         count, first, wide = counts[row], low[row], width[row]
-        held = np.flatnonzero(count > min(count.sum() * 5e-4, count.max() / 2))
-        start, end = int(held[0]), int(held[-1]) + 1
+        occupied = np.flatnonzero(count > min(count.sum() * 5e-4, count.max() / 2))
+        start, end = int(occupied[0]), int(occupied[-1]) + 1
         edges = first + wide * np.arange(start, end + 1)
         density = count[start:end] / count.sum() / wide
         ridges.append(Ridge(f"{int(steps[row]):,}", edges, density, style))

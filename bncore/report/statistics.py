@@ -35,12 +35,12 @@ def estimate(values: Mapping[int, float]) -> Estimate | None:
 
     The interval of a single value is that value; it says nothing about the spread between seeds.
     """
-    kept = tuple((seed, value) for seed, value in sorted(values.items()) if np.isfinite(value))
-    if not kept:
+    finite = tuple((seed, value) for seed, value in sorted(values.items()) if np.isfinite(value))
+    if not finite:
         return None
-    sample = np.array([value for _, value in kept])
+    sample = np.array([value for _, value in finite])
     (low,), (high,) = interval_of_mean(sample[:, None])
-    return Estimate(float(sample.mean()), float(low), float(high), kept)
+    return Estimate(float(sample.mean()), float(low), float(high), finite)
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:

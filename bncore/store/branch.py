@@ -84,12 +84,12 @@ def fork(
         start = _copy_checkpoint([c for c in checkpoints if first <= c.step <= at], run, usable)
         if start < first:
             raise BranchError(f"{parent.name}: itself a fork, and its checkpoint of step {first} is gone")
-        held = _in_force(spec, inherited, [e for e in before if e["step"] < start])
+        in_force = _in_force(spec, inherited, [e for e in before if e["step"] < start])
         requests = tuple(e for e in before if e["step"] >= start)
         later = [e for e in events if e["type"] == "request" and e["step"] > at] if follow else []
         script = (*requests, *request, *later)
         measured = tuple(memory_of(e for e in events if start <= e["step"] < at))
-        lineage = Lineage("fork", f"../{parent.path.name}", start, at, None, script, measured, held)
+        lineage = Lineage("fork", f"../{parent.path.name}", start, at, None, script, measured, in_force)
         write_lineage(run, lineage)
         return RunDir(finish())
 
@@ -127,17 +127,17 @@ def _fill_replay(run: RunDir, original: RunDir, usable: Usable) -> None:
     run.path.mkdir()
     _fill(run, spec, original)
     own = read_lineage(original)
-    start, held = 0, {}
+    start, in_force = 0, {}
     if own is not None:
         checkpoints = list_checkpoints(original.checkpoints)
         begun_from = [c for c in checkpoints if c.why == "parent" and c.step == own.step]
-        start, held = _copy_checkpoint(begun_from, run, usable), own.changes
+        start, in_force = _copy_checkpoint(begun_from, run, usable), own.changes
         if start < own.step:
             raise BranchError(f"{original.name}: a fork, and its checkpoint of step {own.step} is gone")
     requests = tuple(e for e in events if e["type"] == "request")
     until = None if any(e["type"] == "finished" for e in events) else updates_begun(events)
     path = os.path.relpath(original.path.resolve(), run.path.resolve())
-    write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events)), held))
+    write_lineage(run, Lineage("replay", path, start, 0, until, requests, tuple(memory_of(events)), in_force))
 
 
 def updates_begun(events: list[Event]) -> int:

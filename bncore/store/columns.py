@@ -115,10 +115,10 @@ class Columns:
             copy.parent = (self.parent[0].until(t), self.parent[1])
         return copy
 
-    def _like(self, kept: Callable[[Chunk], Chunk], events: list[Event]) -> Columns:
+    def _like(self, part_of: Callable[[Chunk], Chunk], events: list[Event]) -> Columns:
         copy = Columns()
         for table, chunks in self._chunks.items():
-            parts = [part for part in map(kept, chunks) if len(part.get("step", ()))]
+            parts = [part for part in map(part_of, chunks) if len(part.get("step", ()))]
             if parts:
                 copy._chunks[table] = parts
         copy.events, copy.start, copy.complete = events, self.start, self.complete

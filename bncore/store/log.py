@@ -80,8 +80,8 @@ def _request(event: dict[str, Any]) -> str:
         *(f"{k}={v}" for k, v in command.items() if k != "kind" and v is not None),
     ]
     reason = f": {event['reason']}" if event.get("reason") else ""
-    said = " ".join(words)
-    return f"step {event['step']}: request by {event.get('author')} {event.get('outcome')}: {said}{reason}"
+    text = " ".join(words)
+    return f"step {event['step']}: request by {event.get('author')} {event.get('outcome')}: {text}{reason}"
 
 
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -96,10 +96,10 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
 """Log text of an event, by its type. Types not listed here are not logged."""
 
 
-def last_line(held: OwnedDir) -> str:
+def last_line(directory: OwnedDir) -> str:
     """The last line of the directory's log file; empty if there is none."""
     try:
-        text = read_plain(held.log_file).decode(errors="replace").strip()
+        text = read_plain(directory.log_file).decode(errors="replace").strip()
     except OSError:
         return ""
     return text.splitlines()[-1] if text else ""

@@ -88,7 +88,7 @@ def floor_of(columns: Columns, measure: Measure, layer: int | None = None) -> Po
         return Points(floor.x, floor.y * own.y[at] / unit.y[at])
 
 
-def held(line: Points, x: Floats) -> Floats | None:
+def last_at(line: Points, x: Floats) -> Floats | None:
     """The line's last value at or before each x, NaN before its first point; None if the line is empty."""
     if not len(line.x):
         return None

@@ -21,8 +21,8 @@ def not_finite(values: Mapping[str, float]) -> str:
 def evaluation_problem(columns: Columns) -> str:
     """The problem with a run's newest evaluation, in words; empty if there is none."""
     newest = {name: columns.series("eval", name).values for name in LOSSES}
-    said = not_finite({name: float(values[-1]) for name, values in newest.items() if len(values)})
-    return f"the last evaluation is not finite: {said}" if said else ""
+    problem = not_finite({name: float(values[-1]) for name, values in newest.items() if len(values)})
+    return f"the last evaluation is not finite: {problem}" if problem else ""
 
 
 def fidelity_problem(columns: Columns) -> str:

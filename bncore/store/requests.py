@@ -40,7 +40,7 @@ class Request:
     path: Path
 
 
-def send_request(held: OwnedDir, command: BaseModel) -> str:
+def send_request(directory: OwnedDir, command: BaseModel) -> str:
     """Put a request into the inbox of a run or a sweep; returns its id.
 
     Raises:
@@ -48,21 +48,21 @@ def send_request(held: OwnedDir, command: BaseModel) -> str:
     """
     ident = uuid.uuid4().hex
     content = {"id": ident, "author": user_name(os.getuid()), "command": command.model_dump(mode="json")}
-    path = held.inbox / f"{_number():020d}-{ident}.json"
+    path = directory.inbox / f"{_number():020d}-{ident}.json"
     replace_file(path, orjson.dumps(content), mode=0o644)  # despite the umask: the run's owner must read it
     return ident
 
 
-def take_back(held: OwnedDir, ident: str) -> None:
+def take_back(directory: OwnedDir, ident: str) -> None:
     """Remove an unanswered request if it is still in the inbox; file system errors are ignored."""
-    for request in waiting(held):
+    for request in waiting(directory):
         if request.id == ident:
             with suppress(OSError):
                 request.path.unlink(missing_ok=True)
 
 
 def pending(
-    held: OwnedDir, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
+    directory: OwnedDir, *, seen: Container[str] = (), refused: Callable[[str], object] = lambda _: None
 ) -> list[Request]:
     """The requests waiting in the inbox, in order; to be called by its single writer only.
 
@@ -74,10 +74,10 @@ def pending(
         refused: called with a message for each file set aside.
     """
     requests = []
-    for path in _in_order(held.inbox, seen):
+    for path in _in_order(directory.inbox, seen):
         try:
-            request = _read(path, _commands(held))
-            if not may_ask(path.stat().st_uid, held.inbox):
+            request = _read(path, _commands(directory))
+            if not may_ask(path.stat().st_uid, directory.inbox):
                 raise ValueError(f"from {request.author}, who is neither the owner nor in the inbox's group")
             requests.append(request)
         except FileNotFoundError:  # just withdrawn, or taken by the writer
@@ -88,12 +88,12 @@ def pending(
     return requests
 
 
-def waiting(held: OwnedDir) -> list[Request]:
+def waiting(directory: OwnedDir) -> list[Request]:
     """The requests waiting in the inbox, in order; read-only, so anyone may call it."""
     requests = []
-    for path in sorted(_entries(held.inbox)):
+    for path in sorted(_entries(directory.inbox)):
         with suppress(OSError, ValueError):
-            requests.append(_read(path, _commands(held)))
+            requests.append(_read(path, _commands(directory)))
     return requests
 
 
@@ -137,8 +137,8 @@ def _number() -> int:
     return _newest
 
 
-def _commands(held: OwnedDir) -> TypeAdapter[Any]:
-    return SWEEP_COMMANDS if isinstance(held, SweepDir) else COMMANDS
+def _commands(directory: OwnedDir) -> TypeAdapter[Any]:
+    return SWEEP_COMMANDS if isinstance(directory, SweepDir) else COMMANDS
 
 
 def _in_order(inbox: Path, seen: Container[str]) -> list[Path]:

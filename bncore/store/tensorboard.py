@@ -121,14 +121,14 @@ def histogram_of(counts: NDArray[np.float64], low: float, width: float) -> Any:
 
     filled = np.flatnonzero(counts)
     first, end = int(filled[0]), int(filled[-1]) + 1
-    kept, edges = counts[first:end], low + width * np.arange(first, end + 1)
+    occupied, edges = counts[first:end], low + width * np.arange(first, end + 1)
     centers = (edges[:-1] + edges[1:]) / 2
     return HistogramProto(
         min=edges[0],
         max=edges[-1],
-        num=kept.sum(),
-        sum=kept @ centers,
-        sum_squares=kept @ centers**2,
+        num=occupied.sum(),
+        sum=occupied @ centers,
+        sum_squares=occupied @ centers**2,
         bucket_limit=edges[1:].tolist(),
-        bucket=kept.tolist(),
+        bucket=occupied.tolist(),
     )

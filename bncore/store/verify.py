@@ -129,9 +129,9 @@ def _gaps(run: RunDir, events: list[Event], spec: Spec, checkpointed: int) -> It
 def _missing_or_twice(run: RunDir, events: list[Event], kind: str, due: set[int]) -> Iterator[str]:
     present = Counter(event["step"] for event in events if event["type"] == kind)
     missing, twice = due - present.keys(), [step for step, times in present.items() if times > 1]
-    for steps, said in ((missing, "are missing"), (twice, "are there twice")):
+    for steps, problem in ((missing, "are missing"), (twice, "are there twice")):
         if steps:
-            yield f"{run.journal_file}: {len(steps)} {kind} events {said}, the first of step {min(steps)}"
+            yield f"{run.journal_file}: {len(steps)} {kind} events {problem}, the first of step {min(steps)}"
 
 
 def _reached(events: list[Event]) -> int:

@@ -166,9 +166,9 @@ class Trainer:
         with self._sections("evaluation"):
             numbers = evaluate(self.session, self.position)
         self.journal.append_or_verify("eval", self.position, **numbers)
-        if said := not_finite(numbers):
+        if problem := not_finite(numbers):
             which = "the last" if self.position == self.spec.steps else "an"
-            self._warn(f"{which} evaluation is not finite: {said}")
+            self._warn(f"{which} evaluation is not finite: {problem}")
         if layers := overflowed(self.session.net):
             self._warn(
                 f"layer {', '.join(map(str, layers))}: the running statistics are not finite: an activation has "

@@ -272,13 +272,13 @@ def _begin(
         about = {"data": session.data.title, "train_samples": len(session.data.train_inputs)}
         journal.append("start", resume_point.step, schema=SCHEMA, title=session.spec.title, **about)
     # A process killed after its first event has not journaled these.
-    said = {event.get("text", event["type"]) for event in journal.events}
-    if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in said:
+    journaled = {event.get("text", event["type"]) for event in journal.events}
+    if lineage is not None and (lineage.kind == "fork" or lineage.step) and "parent" not in journaled:
         journal.append("parent", resume_point.step, run=lineage.run, at=lineage.at)
-    if session.data.source == "synthetic" and SYNTHETIC not in said:
+    if session.data.source == "synthetic" and SYNTHETIC not in journaled:
         journal.append("warning", resume_point.step, text=SYNTHETIC)
     for notice in session.data.notices:
-        if notice not in said:
+        if notice not in journaled:
             journal.append("warning", resume_point.step, text=notice)
     return resume_point
 

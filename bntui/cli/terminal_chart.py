@@ -13,7 +13,7 @@ from rich.color import ColorSystem
 from rich.text import Text
 
 from bncore.config.errors import escape_control
-from bncore.figure import DARK_PALETTE, PALETTE, ChartData, Floats
+from bncore.figure import DARK_PALETTE, PALETTE, ChartData, Floats, drawable
 from bntui.chart.scale import Scale
 from bntui.chart.ticks import ticks
 from bntui.cli.tables import Output
@@ -140,7 +140,7 @@ def _ticks(
 
 def _points(steps: Floats, values: Floats, *, log: bool) -> tuple[Floats, Floats]:
     """Steps and values to draw: finite points, as logarithms if requested; long lines are averaged in pieces."""
-    keep = np.isfinite(values) & ((values > 0) | (not log))
+    keep = np.isfinite(drawable(values, log=log))
     x, y = steps[keep], values[keep]
     if not len(x):
         return x, y

@@ -70,10 +70,10 @@ def sbatch(script: Path, *, hold: bool = False) -> str:
     Raises:
         SlurmError: Slurm refuses.
     """
-    said = _run(["sbatch", "--parsable", *(["--hold"] if hold else []), str(script)]).strip()
-    job = said.splitlines()[-1].partition(";")[0] if said else ""
+    output = _run(["sbatch", "--parsable", *(["--hold"] if hold else []), str(script)]).strip()
+    job = output.splitlines()[-1].partition(";")[0] if output else ""
     if not job.isdigit():
-        raise SlurmError(f"sbatch: expected a job's id, got {said!r}")
+        raise SlurmError(f"sbatch: expected a job's id, got {output!r}")
     return job
 
 
@@ -119,6 +119,6 @@ def _run(command: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{command[0]}: no answer within {PATIENCE_S:.0f} s") from error
     if done.returncode != 0:
-        name, said = f"{command[0]}: ", " ".join(done.stderr.split())  # Slurm prefixes every line with it
-        raise SlurmError(f"{name}{said.removeprefix(name).replace(f' {name}', '; ') or 'refused'}")
+        name, errors = f"{command[0]}: ", " ".join(done.stderr.split())  # Slurm prefixes every line with it
+        raise SlurmError(f"{name}{errors.removeprefix(name).replace(f' {name}', '; ') or 'refused'}")
     return done.stdout

@@ -69,21 +69,21 @@ def slurm_options(
     Raises:
         SpecError: lists every problem with its flag or its file and field, the value, and what is accepted.
     """
-    said: dict[str, tuple[str, str, Any]] = {}  # by option: file or flag, field, value
+    given_by: dict[str, tuple[str, str, Any]] = {}  # by option: file or flag, field, value
     for name, value in (read_table(config) if config else {}).items():
-        said[name] = (str(config), name, value)
+        given_by[name] = (str(config), name, value)
     for name, value in flags.items():
         if value is not None:
-            said[name] = (f"--slurm-{name}", "", value)
+            given_by[name] = (f"--slurm-{name}", "", value)
     if setup is not None:
-        said["setup"] = ("--slurm-setup", str(setup), _lines_of(setup))
-    problems = [problem for name, where in said.items() for problem in _wrong(name, *where)]
+        given_by["setup"] = ("--slurm-setup", str(setup), _lines_of(setup))
+    problems = [problem for name, where in given_by.items() for problem in _wrong(name, *where)]
     if problems:
         raise SpecError(problems)
     before = {name: getattr(base or SlurmOptions(), name) for name in NAMES}
-    given = {name: value if name == "notice" else str(value) for name, (*_, value) in said.items()}
+    given = {name: value if name == "notice" else str(value) for name, (*_, value) in given_by.items()}
     options = SlurmOptions(**before | given)
-    _check_together(options, *said.get("time", said.get("notice", ("slurm.json", "time", ""))))
+    _check_together(options, *given_by.get("time", given_by.get("notice", ("slurm.json", "time", ""))))
     return options
 
 
@@ -135,9 +135,9 @@ def _wrong_setup(file: str, field: str, value: object) -> Iterator[Problem]:
     late = next((line for line in value.splitlines() if line.startswith("#SBATCH")), None)
     if late is not None:
         yield Problem(file, field, late, "shell lines; options of Slurm are given as --slurm-... or in TOML")
-    said = subprocess.run(["bash", "-n"], input=value, capture_output=True, text=True, check=False)
-    if said.returncode != 0:
-        yield Problem(file, field, message=f"not bash: {said.stderr.strip()}", accepted="shell lines")
+    checked = subprocess.run(["bash", "-n"], input=value, capture_output=True, text=True, check=False)
+    if checked.returncode != 0:
+        yield Problem(file, field, message=f"not bash: {checked.stderr.strip()}", accepted="shell lines")
 
 
 def _check_together(options: SlurmOptions, file: str, field: str, value: object) -> None:

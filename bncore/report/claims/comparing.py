@@ -110,7 +110,7 @@ class AtRate:
         """Why the runs are too early in training for statements about it: in more than half of the seeds, one of
         the variants has not left its start within the first tenth of the run. Empty if all have, or none was
         run."""
-        return "; ".join(said for variant in variants if (said := self._too_early(variant, variants)))
+        return "; ".join(reason for variant in variants if (reason := self._too_early(variant, variants)))
 
     def _too_early(self, variant: tuple[str, str], variants: Sequence[tuple[str, str]]) -> str:
         left: list[float] = []

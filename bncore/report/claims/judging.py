@@ -49,11 +49,11 @@ def _said(scope: Scope, verdict: Verdict) -> str:
     the others."""
     if verdict == Verdict.TOO_EARLY:
         return "; ".join(dict.fromkeys(part.early for part in scope.parts if part.verdict == verdict))
-    said = [_part_said(part) for part in scope.parts if part.verdict == verdict]
+    sentences = [_part_said(part) for part in scope.parts if part.verdict == verdict]
     others = [part for part in scope.parts if part.verdict != verdict]
     if verdict == Verdict.INCONCLUSIVE:
-        said += [f"{part.title}: {part.verdict.value}" for part in others]
-    return "; ".join(said)
+        sentences += [f"{part.title}: {part.verdict.value}" for part in others]
+    return "; ".join(sentences)
 
 
 def _part_said(part: ClaimPart) -> str:
@@ -97,15 +97,15 @@ def _nothing(settings: Sequence[ComparisonGroup]) -> str:
 
 def _together(findings: Sequence[Finding], *, alone: bool) -> tuple[Verdict, str]:
     """Verdict and explanation over all findings; `alone`: the only comparison group need not be named."""
-    said = {finding.verdict for finding in findings}
-    decided = said & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
+    verdicts = {finding.verdict for finding in findings}
+    decided = verdicts & {Verdict.SUPPORTED, Verdict.CONTRADICTED}
     if len(decided) == 2:
         sides = [
             f"{verdict.value} by {_where([f for f in findings if f.verdict == verdict])}"
             for verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
         ]
         return Verdict.INCONCLUSIVE, f"The settings disagree: {'; '.join(sides)}."
-    early = said == {Verdict.TOO_EARLY}
+    early = verdicts == {Verdict.TOO_EARLY}
     verdict = decided.pop() if decided else Verdict.TOO_EARLY if early else Verdict.INCONCLUSIVE
     speaking = [finding for finding in findings if finding.verdict == verdict]
     places = [_where([f]) if not alone else f.scope.title for f in speaking[:SPOKEN]]

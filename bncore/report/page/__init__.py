@@ -191,20 +191,22 @@ def panel_table(plot: ChartData) -> PanelTable:
     curves = [curve for curve in plot.curves if curve.weight in ("main", "paper")]
     x = np.unique(np.concatenate([curve.x for curve in curves if curve.weight == "main"]))
     every = max(1, -(-len(x) // DATA_ROWS))
-    kept = x[::every]
+    sampled = x[::every]
     names = [
         f"{curve.label}{edge}"
         for curve in curves
         for edge in (("",) if curve.is_line else (", lower", ", upper"))
     ]
     columns = [
-        _paper_at(kept, curve.x, edge, plot) if curve.weight == "paper" else values_at(kept, curve.x, edge)
+        _paper_at(sampled, curve.x, edge, plot)
+        if curve.weight == "paper"
+        else values_at(sampled, curve.x, edge)
         for curve in curves
         for edge in curve.edges
     ]
     rows = [
         (f"{value:.6g}", *("-" if np.isnan(one) else f"{one:.4g}" for one in values))
-        for value, *values in zip(kept, *columns, strict=True)
+        for value, *values in zip(sampled, *columns, strict=True)
     ]
     return PanelTable((plot.x_name, *names), rows, every)
 
