@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -121,7 +122,7 @@ class Observation(Controls):
             step=step,
             measured=ours and self._measures(step),
             logged=ours and self._open and self._writes and step % self._described.log_every == 0,
-            section=self._sections("step") if ours else nullcontext(),
+            section=partial(self._sections, "step") if ours else nullcontext,
             done=self._finish if ours else lambda _: None,
             guard=self._guarded,
             own=self._own,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -35,7 +35,7 @@ class ObservedStep:
         step: number of the step.
         measured: whether to copy what the probes need.
         logged: whether to compute the fields of a `step` event.
-        section: context that counts the time until the end.
+        section: makes the context that counts the time until the end.
         done: called at the end, unless the step raised.
         guard: wrapper around all work of the observer.
         own: the network's known parameters, shared by all steps; refreshed if the optimizer has others.
@@ -50,7 +50,7 @@ class ObservedStep:
         step: int,
         measured: bool,
         logged: bool,
-        section: AbstractContextManager[None],
+        section: Callable[[], AbstractContextManager[None]],
         done: Callable[[ObservedStep], None],
         guard: Guard,
         own: set[Tensor],
@@ -78,7 +78,7 @@ class ObservedStep:
         self._found_inf: Tensor | None = None
         self._norms: Tensor | None = None  # of each parameter's gradient
         self._changed = ""
-        self._hook: torch.utils.hooks.RemovableHandle | None = None
+        self._contexts = ExitStack()  # entered by the step
 
     def batch(self, inputs: Any, targets: Any = ABSENT, *, weight: float = 1.0) -> None:
         """Report the next micro-batch before its forward pass, if gradients are accumulated::
@@ -134,7 +134,7 @@ class ObservedStep:
 
     def begin(self) -> ObservedStep:
         """Enter the step."""
-        self._section.__enter__()
+        self._contexts.enter_context(self._section())
         self._guard(self._begin)
         if self._given:
             self.batch(*self._given)
@@ -142,12 +142,8 @@ class ObservedStep:
 
     def end(self) -> None:
         """Leave the step after its update."""
-        if self._hook is not None:
-            self._hook.remove()
-        try:
+        with self._contexts:
             self._done(self)
-        finally:
-            self._section.__exit__(None, None, None)
         self._captured = CapturedStep(self.step)  # frees the copies
 
     __enter__ = begin
@@ -158,12 +154,10 @@ class ObservedStep:
         if kind is None:
             self.end()
             return
-        self._section.__exit__(None, None, None)
-        if self._hook is not None:
-            self._hook.remove()
+        self._contexts.close()
 
     def _begin(self) -> None:
-        self._hook = self._optimizer.register_step_pre_hook(self._before_update)
+        self._contexts.enter_context(self._optimizer.register_step_pre_hook(self._before_update))
         if self.measured:
             self._captured.autocast = Autocast.now(next(self._net.parameters()).device.type)
             self._captured.before = {name: p.detach().clone() for name, p in self._net.named_parameters()}

@@ -67,6 +67,21 @@ def test_a_step_within_a_step_is_told_and_the_loop_goes_on_without_probes(tmp_pa
     assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
 
 
+def test_a_step_entered_or_ended_twice_is_told_and_the_loop_goes_on_without_probes(tmp_path: Path) -> None:
+    watch, net, optimizer = observed(tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match="observed without probes from now on: step: .* or twice"), watch:
+        step = watch.step(BATCH)
+        for _ in range(2):
+            with step:
+                step.record(update(net, optimizer))
+        step = watch.step(BATCH).begin()
+        step.record(update(net, optimizer))
+        step.end()
+        step.end()
+    assert params_sha256(net) == alone(3)
+    assert [e["step"] for e in of_type(journal(tmp_path / "run"), "step")] == [0, 1]
+
+
 def test_a_step_in_another_thread_is_told_and_not_observed(tmp_path: Path) -> None:
     watch, net, optimizer = observed(tmp_path / "run")
 
