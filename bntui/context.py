@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from bncore.config.measure import Band
+from bncore.figure import Span
 from bncore.follow.groups import Group, groups_of
 from bncore.follow.run_view import RunView
 from bncore.store.paths import RunDir, SweepDir
@@ -54,7 +55,7 @@ class Selection:
     layer: int | None = None
     step: float | None = None
     """Step of the crosshair; None if it is off."""
-    span: tuple[float | None, float | None] = None, None
+    span: Span | None = None
     """Range of steps shown; None: fit to the data."""
     reference: Path | None = None
     """Directory of the reference run, which others are compared with, alone or with its group; never hidden."""

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from textual.drivers import linux_driver
 
@@ -17,7 +18,7 @@ from bncore.store.find import find, list_places
 from bncore.store.paths import SweepDir
 from bntui.app import Explorer
 from bntui.context import RunOrSweep
-from bntui.live.demo import SPEED, demo_sweep, remove_demo
+from bntui.live.demo import SPEED, demo_sweep
 from bntui.live.watch import Disk
 from bntui.preferences import Preferences, Settings, preferences_file, read_preferences
 from bntui.terminal import reset_terminal
@@ -79,8 +80,8 @@ def _place_to_show(
         OSError: the recorded sweep cannot be unpacked.
     """
     if settings.demo:
-        sweep = demo_sweep()
-        cleaning.callback(remove_demo, sweep)
+        unpacked = TemporaryDirectory(prefix="bntui-demo-", ignore_cleanup_errors=True)
+        sweep = demo_sweep(Path(cleaning.enter_context(unpacked)))
         return settings.model_copy(update={"speed": settings.speed or SPEED}), SweepDir(sweep)
     if name is None:
         return settings, None

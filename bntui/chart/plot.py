@@ -62,8 +62,7 @@ class Plot(Widget, can_focus=True):
         """The user chose another x range; None: fit to the data."""
 
         plot: Plot
-        x0: float | None
-        x1: float | None
+        x: Span | None
 
     @dataclass
     class FirstData(Message):
@@ -98,9 +97,8 @@ class Plot(Widget, can_focus=True):
             self._has_data = True
             self.post_message(self.FirstData(self))
 
-    def set_view(self, x0: float | None, x1: float | None) -> None:
-        """Show the steps from `x0` to `x1`, or fit to the data; posts no message."""
-        x = None if x0 is None or x1 is None or x1 <= x0 else (x0, x1)
+    def set_view(self, x: Span | None) -> None:
+        """Show these steps, or fit to the data; posts no message."""
         if x != self.view.x:
             self.view = replace(self.view, x=x)
             self.redraw()
@@ -149,7 +147,7 @@ class Plot(Widget, can_focus=True):
     on_resize = on_focus = on_blur = watch_crosshair = redraw
 
     def action_zoom(self, direction: int) -> None:
-        self._zoom(ZOOM**direction, self._fraction(self.crosshair, 0.5))
+        self._zoom(ZOOM**direction, self._fraction(self.crosshair))
 
     def action_pan(self, right: int, up: int) -> None:
         """Pan by a tenth of the visible range; while everything is visible, leave the key to the screen."""
@@ -185,7 +183,7 @@ class Plot(Widget, can_focus=True):
         if self.crosshair is None or scale is None or self._picture is None:
             self.action_crosshair()
             return
-        fraction = self._fraction(self.crosshair, 0.5) + direction / self._picture.area.width
+        fraction = self._fraction(self.crosshair) + direction / self._picture.area.width
         self._point_at(float(scale.value(np.array([min(1.0, max(0.0, fraction))]))[0]))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -226,7 +224,7 @@ class Plot(Widget, can_focus=True):
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
         event.stop()
         event.prevent_default()
-        self._zoom(factor, self._fraction(self._step_at(event.x), 0.5))
+        self._zoom(factor, self._fraction(self._step_at(event.x)))
 
     def _zoom(self, factor: float, around: float) -> None:
         scale = self._x_scale()
@@ -250,8 +248,7 @@ class Plot(Widget, can_focus=True):
         self.view = view
         self.redraw()
         if moved:
-            x0, x1 = view.x or (None, None)
-            self.post_message(self.ViewChanged(self, x0, x1))
+            self.post_message(self.ViewChanged(self, view.x))
 
     def _point_at(self, x: float | None) -> None:
         if x != self.crosshair:
@@ -271,10 +268,10 @@ class Plot(Widget, can_focus=True):
     def _x_scale(self) -> Scale | None:
         return None if self._picture is None else self._picture.x_scale
 
-    def _fraction(self, x: float | None, otherwise: float) -> float:
-        """Position of a step within the visible range, from 0 to 1; `otherwise` if it is not visible."""
+    def _fraction(self, x: float | None) -> float:
+        """Position of a step within the visible range, from 0 to 1; the middle if it is not visible."""
         scale = self._x_scale()
         if scale is None or x is None:
-            return otherwise
+            return 0.5
         fraction = float(scale.fraction(np.array([x]))[0])
-        return fraction if 0 <= fraction <= 1 else otherwise
+        return fraction if 0 <= fraction <= 1 else 0.5

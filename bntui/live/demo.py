@@ -6,8 +6,6 @@ requests made while it ran. Host, user, paths and checkpoints have been removed.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import zipfile
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,21 +15,12 @@ SPEED = 12.0
 """Playback speed: six minutes are shown in half a minute."""
 
 
-def demo_sweep(folder: Path | None = None) -> Path:
-    """Unpack the recorded sweep and return its directory.
-
-    Arguments:
-        folder: destination; default: a new temporary directory, which the caller must remove (`remove_demo`).
+def demo_sweep(folder: Path) -> Path:
+    """Unpack the recorded sweep into a folder and return its directory.
 
     Raises:
         OSError: the sweep cannot be written, for example because the disk is full.
     """
-    folder = folder or Path(tempfile.mkdtemp(prefix="bntui-demo-"))
     with as_file(files("bntui") / "demo" / f"{NAME}.zip") as packed, zipfile.ZipFile(packed) as archive:
         archive.extractall(folder)
     return folder / NAME
-
-
-def remove_demo(sweep: Path) -> None:
-    """Remove the temporary directory created by `demo_sweep`."""
-    shutil.rmtree(sweep.parent, ignore_errors=True)

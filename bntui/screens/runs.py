@@ -99,9 +99,9 @@ class RunsPage(SteeringPage):
     @on(Plot.ViewChanged)
     def _view_changed(self, event: Plot.ViewChanged) -> None:
         for plot in self._beside(event.plot):
-            plot.set_view(event.x0, event.x1)
+            plot.set_view(event.x)
         if event.plot.x_name == "step":
-            self.selection.span = event.x0, event.x1
+            self.selection.span = event.x
 
     def _beside(self, plot: Plot) -> list[Plot]:
         """The other plots with the same x axis."""
@@ -114,7 +114,7 @@ class RunsPage(SteeringPage):
         """Give a plot over steps the crosshair and x range of the other pages."""
         if plot.x_name == "step":
             plot.crosshair = self.selection.step
-            plot.set_view(*self.selection.span)
+            plot.set_view(self.selection.span)
 
     def pointed(self) -> None:
         """Update what depends on the crosshair."""

@@ -18,7 +18,7 @@ from bncore.launch.slurm.array import read_record
 from bncore.store.commands import CancelQueued, Command, Set, SetControls, Stop, StopSweep
 from bncore.store.paths import OwnedDir, SweepDir
 from bntui.live.snapshot import SweepView
-from bntui.steering.verbs import VERBS, WORKING, Typed, Verb, named_settings, parse_text
+from bntui.steering.verbs import VERBS, WORKING, Verb, named_settings, parse_text
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ def propose(
         SpecError: the text is invalid for one of the runs, or no run can accept the request.
     """
     verb = VERBS[name]
-    typed = parse_text(text)
+    words, at = parse_text(text)
     targets = tuple(view for view in runs if view.state in verb.states)
     skipped = tuple(view for view in runs if view not in targets)
     if not targets:
         states = ", ".join(sorted({view.state for view in runs})) or "no run selected"
         raise SpecError([Problem(verb.title, "", message=f"no run can accept this ({states})")])
     if verb.command is None:
-        return _command_lines(name, typed, targets, skipped)
+        return _command_lines(name, words, at, targets, skipped)
     try:
-        sent = tuple((view, request(verb, typed, view)) for view in targets)
+        sent = tuple((view, request(verb, words, at, view)) for view in targets)
     except ValidationError as error:
         message = own_words(error.errors()[0]["msg"])
         raise SpecError([Problem(verb.title, "", message=message)]) from error
@@ -80,9 +80,7 @@ def propose(
         stopped = {view.run.path for view in runs} if whole_sweep else set()
         requests = _stops(command, targets, sweeps, stopped, otherwise=bool(commands))
     now = limits(command, targets[0].controls or ())
-    return Proposal(
-        summary(command.model_dump(mode="json")), targets, skipped, typed[1], requests, commands, now
-    )
+    return Proposal(summary(command.model_dump(mode="json")), targets, skipped, at, requests, commands, now)
 
 
 def suggestions(name: str, view: RunView | None) -> tuple[str, ...]:
@@ -152,9 +150,12 @@ def _stops(
 
 
 def _command_lines(
-    name: str, typed: Typed, targets: tuple[RunView, ...], skipped: tuple[RunView, ...]
+    name: str,
+    settings: list[str],
+    at: int | None,
+    targets: tuple[RunView, ...],
+    skipped: tuple[RunView, ...],
 ) -> Proposal:
-    settings, at = typed
     if name == "restart":
         if settings or at is not None:
             raise SpecError([Problem("restart", "", " ".join(settings), "nothing")])
@@ -171,7 +172,7 @@ def _command_lines(
 FACTORS = (0.5, 0.1, 2, 10)
 
 
-def request(verb: Verb, typed: Typed, view: RunView) -> Command:
+def request(verb: Verb, words: list[str], at: int | None, view: RunView) -> Command:
     """The request that a text stands for; for an observed loop, settings are its controls.
 
     Raises:
@@ -180,8 +181,7 @@ def request(verb: Verb, typed: Typed, view: RunView) -> Command:
     """
     assert verb.command is not None
     if view.controls is None or verb.sets is None:
-        return verb.command(typed)
-    words, at = typed
+        return verb.command(words, at)
     controls_set = _about(verb.sets, view.controls)
     name = controls_set[0].name if verb.sets and controls_set else verb.sets
     return SetControls(changes=parse_controls(named_settings(name, words), view.controls), at_step=at)

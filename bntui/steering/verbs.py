@@ -13,8 +13,8 @@ from bncore.config.model import Spec
 from bncore.store.commands import Checkpoint, Command, Evaluate, Note, Pause, Resume, Set, Step, Stop
 
 Options = Callable[[Spec | None], tuple[str, ...]]
-Typed = tuple[list[str], int | None]
-"""Words of the typed text, and the step after the ``@``."""
+Converter = Callable[[list[str], int | None], Command]
+"""Makes a request of the words of the typed text, and the step after the ``@``."""
 
 WORKING = frozenset({"running", "paused"})
 AHEAD = WORKING | {"queued"}
@@ -30,8 +30,8 @@ class Verb:
     title: str
     states: frozenset[str]
     """States in which a run accepts the request."""
-    command: Callable[[Typed], Command] | None
-    """Converts the typed text to a request; None if the verb is a `bnrun` command instead."""
+    command: Converter | None
+    """None if the verb is a `bnrun` command instead."""
     options: Options = lambda spec: ()
     """Suggested texts for a run with this spec; the first is preselected."""
     hint: str = ""
@@ -40,7 +40,7 @@ class Verb:
     """The setting that a value without a name belongs to; None if the verb sets nothing."""
 
 
-def parse_text(text: str) -> Typed:
+def parse_text(text: str) -> tuple[list[str], int | None]:
     """Split typed text into words and step: ``norm=l1 @5000`` is `norm=l1` at step 5000.
 
     Raises:
@@ -71,37 +71,30 @@ def named_settings(name: str, words: list[str]) -> list[str]:
     return [word if "=" in word else f"{name}={word}" for word in words]
 
 
-def _set(name: str) -> Callable[[Typed], Command]:
+def _set(name: str) -> Converter:
     """Converter for changes in which a value without a name belongs to the setting `name`."""
 
-    def command(typed: Typed) -> Command:
-        settings, at = typed
-        return Set(changes=parse_changes(named_settings(name, settings)), at_step=at)
-
-    return command
+    return lambda words, at: Set(changes=parse_changes(named_settings(name, words)), at_step=at)
 
 
-def _step(typed: Typed) -> Command:
-    words, at = typed
+def _step(words: list[str], at: int | None) -> Command:
     count = " ".join(words) or "1"
     if not (count.isascii() and count.isdecimal() and len(count) < 16 and int(count) > 0):
         raise SpecError([Problem("step", "", count, "number of steps, such as 10")])
     return Step(count=int(count), at_step=at)
 
 
-def _note(typed: Typed) -> Command:
-    words, at = typed
+def _note(words: list[str], at: int | None) -> Command:
     text = " ".join(words)
     if not text or len(text) > 4096:
         raise SpecError([Problem("note", "", message="1 to 4096 characters")])
     return Note(text=text, at_step=at)
 
 
-def _bare(kind: type[Pause | Resume | Checkpoint | Evaluate | Stop]) -> Callable[[Typed], Command]:
+def _bare(kind: type[Pause | Resume | Checkpoint | Evaluate | Stop]) -> Converter:
     """Converter for commands with no arguments except the step."""
 
-    def command(typed: Typed) -> Command:
-        words, at = typed
+    def command(words: list[str], at: int | None) -> Command:
         if words:
             raise SpecError([Problem(kind.__name__.lower(), "", " ".join(words), "nothing, or @ and a step")])
         return kind(at_step=at)

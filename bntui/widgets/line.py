@@ -105,10 +105,8 @@ class KeyLine(Line):
         """
         self._parts = ([], [])
         for action, *others in _paired(sorted(actions, key=lambda action: action.rank)):
-            label, keys = (
-                labels.get(action.name, action.label),
-                " ".join(one.key for one in (action, *others)),
-            )
+            label = labels.get(action.name, action.label)
+            keys = " ".join(one.key for one in (action, *others))
             text = Text().append(keys, Style(bold=True)).append(f" {label}", Style(dim=True))
             self._parts[action.name in ("help", "leave")].append(Segment(text, action.rank))
         if not self._notices:

@@ -216,7 +216,7 @@ def test_crosshair_and_zoom_are_those_of_all_charts_of_a_page(tmp_path: Path, pa
         await until(pilot, lambda: second.crosshair == 7.0)
         assert app.context.selection.step == 7.0
         if page == "compare":
-            first.post_message(Plot.ViewChanged(first, 3.0, 9.0))
+            first.post_message(Plot.ViewChanged(first, (3.0, 9.0)))
             await until(pilot, lambda: second.view.x == (3.0, 9.0))
 
     drive(app, (160, 48), steps)
