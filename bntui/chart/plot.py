@@ -98,7 +98,8 @@ class Plot(Widget, can_focus=True):
             self.post_message(self.FirstData(self))
 
     def set_view(self, x: Span | None) -> None:
-        """Show these steps, or fit to the data; posts no message."""
+        """Show these steps, or fit to the data (also for a range without width); posts no message."""
+        x = None if x is not None and x[1] <= x[0] else x
         if x != self.view.x:
             self.view = replace(self.view, x=x)
             self.redraw()
