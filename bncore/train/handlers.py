@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from bncore.config.change import Changes, changed, values_at
 from bncore.config.errors import SpecError
+from bncore.config.model import Spec
 from bncore.store.journal import Journal
 from bncore.train.control import RunControl
-
-if TYPE_CHECKING:
-    from bncore.train.trainer import Trainer
 
 
 class Interruptible(Protocol):
@@ -24,6 +22,26 @@ class Interruptible(Protocol):
     @property
     def position(self) -> int:
         """The step whose update comes next."""
+
+
+class Steerable(Interruptible, Protocol):
+    """What requests can access in a run that is trained by a spec."""
+
+    @property
+    def spec(self) -> Spec:
+        """The settings in force."""
+
+    def try_change(self, after: Spec) -> None:
+        """Raise ValueError if the network does not accept these settings; changes nothing."""
+
+    def change(self, changes: Changes) -> None:
+        """Change settings from this step on."""
+
+    def evaluate(self) -> None:
+        """Evaluate now."""
+
+    def save_checkpoint(self, *, requested: bool = False) -> None:
+        """Write the state before the next update."""
 
 
 class RequestRefused(ValueError):
@@ -40,21 +58,21 @@ class Answer(NamedTuple):
 UNCHANGED = Answer()
 
 
-R_contra = TypeVar("R_contra", contravariant=True)
+R = TypeVar("R")
 
 
-class Handler(NamedTuple, Generic[R_contra]):
+class Handler(NamedTuple, Generic[R]):
     """The effect of one kind of request on one class of runs: a row of `HANDLERS`, for example."""
 
-    apply: Callable[[R_contra, dict[str, Any]], None]
+    apply: Callable[[R, dict[str, Any]], None]
     replayed: bool
     """Whether a resumed run, a replay or a fork applies the request again when it is journaled. True for requests
     with a lasting effect, False for those that only control progress (stop, pause)."""
-    answer: Callable[[R_contra, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
+    answer: Callable[[R, dict[str, Any]], Answer] = lambda _run, _command: UNCHANGED
     """Returns what the request would change, without changing it; raises `RequestRefused` if it cannot apply."""
 
 
-def _answer_set(run: Trainer, command: dict[str, Any]) -> Answer:
+def _answer_set(run: Steerable, command: dict[str, Any]) -> Answer:
     try:
         after = changed(run.spec, command["changes"])
         run.try_change(after)
@@ -104,7 +122,7 @@ INTERRUPTIONS: dict[str, Handler[Interruptible]] = {
 }
 """Handlers of the requests that every run accepts."""
 
-HANDLERS: dict[str, Handler[Trainer]] = {
+HANDLERS: dict[str, Handler[Any]] = {
     "set": Handler(lambda run, command: run.change(command["changes"]), replayed=True, answer=_answer_set),
     "control": refusal(
         "this run is trained by a spec, whose settings are set by their paths, such as optim.lr"
