@@ -154,7 +154,7 @@ class Activations(Cadence):
 
     layers: tuple[Count, ...] = ()
     """Numbers of the layers, from 1, as in the figures; default: all with a norm position."""
-    bins: Annotated[Count, Field(ge=2)] = 64
+    bins: Count = 64
     """Number of bins per histogram."""
 
 

@@ -59,7 +59,13 @@ class Bins:
 
     @staticmethod
     def around(smallest: float, largest: float, count: int) -> Bins:
-        """The narrowest bins, at least 2, that hold a range of values, with equal room on both sides."""
+        """The narrowest bins that hold a range of values, with equal room on both sides.
+
+        Raises:
+            ValueError: `count` is less than 2.
+        """
+        if count < 2:
+            raise ValueError(f"bins: {count}; expected at least 2")
         largest_size = max(abs(smallest), abs(largest))
         span = max(largest - smallest, SMALLEST_SPAN * largest_size) or 1.0
         return _centered(math.ceil(math.log2(span / count)), smallest, largest, count)

@@ -175,7 +175,6 @@ def test_everything_wrong_is_told_at_once_in_the_file_that_wrote_it(write: Write
         ),
         ("spec = 3", "spec = 3: expected a table"),
         ("[spec]\nnet = 'vgg11'", "spec.net = 'vgg11': expected a table (did you mean net.kind?)"),
-        ("[spec]\nprobes.activations.bins = 1", "activations.bins = 1: expected an integer >= 2"),
         ("[spec.probes]\nics = 5", "spec.probes.ics = 5: expected a table such as { every = 10 }"),
         ("seeds = [true]", "seeds[0] = true: expected a list, each an integer >= 0"),
         ("[spec]\nsteps = 2020-01-01", "spec.steps = datetime.date(2020, 1, 1): expected an integer >= 1"),

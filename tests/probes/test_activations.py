@@ -85,8 +85,8 @@ def test_bins_stay_where_they_are_while_they_hold_the_values() -> None:
 
 
 def test_a_single_bin_is_refused() -> None:
-    with pytest.raises(ValueError, match="greater than or equal to 2"):
-        Activations(bins=1)
+    with pytest.raises(ValueError, match="bins: 1; expected at least 2"):
+        Bins.around(0.0, 1.0, 1)
 
 
 @pytest.mark.parametrize("constant", [0.0, 3.5, -1e-30])
