@@ -98,8 +98,7 @@ class Plot(Widget, can_focus=True):
             self.post_message(self.FirstData(self))
 
     def set_view(self, x: Span | None) -> None:
-        """Show these steps, or fit to the data (also for a range without width); posts no message."""
-        x = None if x is not None and x[1] <= x[0] else x
+        """Show these steps, or fit to the data; posts no message."""
         if x != self.view.x:
             self.view = replace(self.view, x=x)
             self.redraw()
@@ -168,10 +167,11 @@ class Plot(Widget, can_focus=True):
             self._point_at(max(scale.low, min(scale.high, last)))
 
     def go_to(self, written: float | Span) -> None:
-        """Move the crosshair to a position, or show the range between two, given in the axis's labels."""
+        """Move the crosshair to a position, or show the range between two, given in the axis's labels; a range
+        without width, such as two negative losses, fits the data."""
         if isinstance(written, tuple):
             first, last = sorted(map(self._place_of, written))
-            self._choose(replace(self.view, x=(first, last)))
+            self._choose(replace(self.view, x=(first, last) if first < last else None))
         else:
             self._point_at(self._place_of(written))
 

@@ -140,6 +140,21 @@ def test_a_place_or_a_range_is_entered(
     drive(app, (120, 30), act)
 
 
+def test_a_range_off_the_axis_fits_the_data(tmp_path: Path) -> None:
+    """No loss is negative: both ends are the axis's last place."""
+    app = explorer(tmp_path, every_kind(tmp_path))
+
+    async def act(pilot: Pilot[None]) -> None:
+        chart = app.screen.query(Chart).first()
+        await pilot.press("X", "at", *"0.1:1", "enter")
+        await until(pilot, lambda: chart.view.x == (0.0, 1.0))
+        await pilot.press("at", *"-2:-1", "enter")
+        await until(pilot, lambda: chart.view.x is None)
+        assert all(plot.view.x is None for plot in app.screen.query(Chart))
+
+    drive(app, (120, 30), act)
+
+
 def test_keys_scroll_what_the_crosshair_reads(tmp_path: Path) -> None:
     sweep = SweepDir(tmp_path / "many-001")
     names = [f"own{n}-s0" for n in range(12)]
