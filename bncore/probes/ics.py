@@ -100,10 +100,8 @@ class IcsProbe(Probe):
             alike = self._budget or view.processes.count > 1  # each process has different free memory
             spare = None if alike else spare_steps(view.device)
             if spare is not None:
-                useful = sum(
-                    map(sequential.activation_share if sequential else partial(activation_share, view), rest)
-                )
-                self._budget = roomy(BUDGET, useful, spare)
+                share_of = sequential.activation_share if sequential else partial(activation_share, view)
+                self._budget = roomy(BUDGET, sum(map(share_of, rest)), spare)
         budget = self._budget
         grouping: dict[str, Any] = {"group": self._settings.group, "limit": limit, "budget": budget or BUDGET}
 

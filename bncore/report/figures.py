@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import count
+from weakref import WeakKeyDictionary
 
 from bncore.config.measure import Measure
 from bncore.figure import LegendEntry
@@ -134,17 +134,21 @@ FIGURES: tuple[Figure, ...] = (
 """Sources: docs/explanation/paper.md, section 1, and the paper's figures themselves."""
 
 
+_COVERED: WeakKeyDictionary[ComparisonGroup, dict[str, ReportPicture]] = WeakKeyDictionary()
+
+
 def figures_of(settings: Sequence[ComparisonGroup]) -> Iterator[ReportPicture]:
     """Every figure that the runs of at least one group cover, in the paper's order."""
     for figure in FIGURES:
         yield from (drawn[figure.number] for drawn in map(covered, settings) if figure.number in drawn)
 
 
-@lru_cache
 def covered(setting: ComparisonGroup) -> dict[str, ReportPicture]:
-    """The figures that the runs of a group cover, by number."""
-    pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
-    return {number: picture for number, picture in pictures.items() if picture is not None}
+    """The figures that the runs of a group cover, by number; cached for as long as the group lives."""
+    if setting not in _COVERED:
+        pictures = {figure.number: _picture(figure, setting) for figure in FIGURES}
+        _COVERED[setting] = {number: picture for number, picture in pictures.items() if picture is not None}
+    return _COVERED[setting]
 
 
 def _picture(figure: Figure, setting: ComparisonGroup) -> ReportPicture | None:
