@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,15 @@ def pictures(path: Path, *variants: dict[str, Any], seeds: int = 1) -> dict[str,
 
 def test_two_networks_cover_the_figures_of_two_networks(tmp_path: Path) -> None:
     assert list(pictures(tmp_path, NONE, BATCH)) == ["fig1", "fig3a", "fig4", "fig11a"]
+
+
+def test_drawn_runs_are_not_kept_in_memory(tmp_path: Path) -> None:
+    document = report([sweep_of(tmp_path / "made", NONE, BATCH, seeds=1)])
+    assert document.pictures
+    setting = weakref.ref(document.settings[0])
+    del document
+    gc.collect()
+    assert setting() is None
 
 
 def test_noise_and_other_norms_cover_theirs_too(tmp_path: Path) -> None:
